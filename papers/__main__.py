@@ -53,7 +53,7 @@ AGAIN = typer.Option("--again", help="Measure runs behind claims anew.")
 ONLY = typer.Option(help="Measure those of this name anew, as unordered/faces/quick/*.")
 TARGETS = typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET.")
 WRITE = typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
-EITHER = typer.Option("--results", help="By default build/results, else results/.")
+READ_FROM = typer.Option("--results", help="By default build/results, else results/.")
 
 # ---- train
 
@@ -128,7 +128,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     run: Run = "all",
     profile: Profile = "quick",
     seed: Seeds = None,
-    folder: Annotated[Path | None, EITHER] = None,
+    folder: Annotated[Path | None, READ_FROM] = None,
     write: Annotated[bool, WRITE] = False,
 ) -> None:
     """Measure trained models on test sequences; print seeds, or from four on mean ± half-width.

@@ -19,18 +19,18 @@ from papers.run import build, run_name, write_run
 from papers.settings import load
 
 SCRIPTS = {"independent": "a", "unordered": "b", "single_element": "c"}  # by model
-TAKEN = ("seed", "device", "versions", "steps", "seconds", "precision")  # as they are
-NEEDED = ("section", "changes", "columns", "rows", *TAKEN)
+COPIED = ("seed", "device", "versions", "steps", "seconds", "precision")  # as they are
+REQUIRED = ("section", "changes", "columns", "rows", *COPIED)
 
 
 def adopt(source: Path, folder: Path) -> Path:
     """Write the run of <source>.json into a folder of results; `ResultsError` if it cannot be."""
     written = records.read_json(source.with_name(f"{source.name}.json"))
-    if missing := ", ".join(name for name in NEEDED if name not in written):
+    if missing := ", ".join(name for name in REQUIRED if name not in written):
         remedy = "write it with papers/a, b or c/full_size.py"
-        found = f"expected {', '.join(NEEDED)}, found no {missing}"
+        found = f"expected {', '.join(REQUIRED)}, found no {missing}"
         raise ResultsError(f"{source}.json: {found}; {remedy}")
-    settings = load(written["section"], "full").but(**written["changes"])
+    settings = load(written["section"], "full").replace(**written["changes"])
     path = folder / run_name(settings, written["seed"])
     if path.with_suffix(".run.json").exists():
         remedy = "move it, or name another folder"
@@ -40,7 +40,7 @@ def adopt(source: Path, folder: Path) -> Path:
     script = f"python papers/{SCRIPTS[settings.model]}/full_size.py --seed {written['seed']}"
     record = {"command": script, "commit": written.get("commit") or read_commit()}
     record |= {"profile": settings.profile, "settings": settings.as_dict()}
-    record |= {name: written[name] for name in TAKEN}
+    record |= {name: written[name] for name in COPIED}
     if checks := written.get("checks"):
         records.write_csv(path.with_suffix(".swaps.csv"), checks)
         record["swaps_sha256"] = files.digest(path.with_suffix(".swaps.csv"))

@@ -75,7 +75,7 @@ def list_options(name: str) -> list[str]:
 
 def load_sequences(name: str, split: str, settings: RunSettings) -> Sequences:
     """A dataset as models of these settings read it: images of their size, spectra scaled."""
-    options = vars(settings) | settings.others
+    options = vars(settings) | settings.options
     if settings.split_by:
         options["by"] = settings.split_by
     return load(name, split, **{key: options[key] for key in list_options(name) if key in options})
@@ -150,7 +150,7 @@ def make_sampler(settings: RunSettings, split: str = "train") -> Sampler:
 
 
 def sample_digits(settings: RunSettings, split: str) -> Sampler:
-    """Moving digits as paper A reads them, or so many of path_length frames, without order."""
+    """Moving digits as paper A reads them, or `length` of path_length frames, without order."""
     digits, path = load_digits(split), settings.path_length
     law = settings.motion, tuple(settings.speeds)
     kept = settings.length if path else None
@@ -165,7 +165,7 @@ def sample_unordered_digits(settings: RunSettings, split: str) -> Sampler:
 
 
 def make_paths(settings: RunSettings, split: str, kept: int | None = None) -> DigitPaths:
-    """Moving digits, grey with one channel, of whose frames so many are kept, by default all."""
+    """Moving digits in grey with one channel; `kept` of their frames remain, by default all."""
     digits, is_grey = load_digits(split), settings.channels == 1
     return DigitPaths(digits, settings.image_size, PATH_LENGTH, grey=is_grey, kept=kept)
 

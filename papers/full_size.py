@@ -175,7 +175,7 @@ def say(*words: object) -> None:
 
 
 def set_short_products(allowed: bool) -> None:
-    """Whether products of 32-bit numbers may be made in TF32, of which 10 bits are exact."""
+    """Whether products of 32-bit numbers may use TF32, which keeps 10 bits of each fraction."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 

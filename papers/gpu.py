@@ -74,7 +74,7 @@ def describe(letter: str, arguments: list[str]) -> tuple[RunSettings, int]:
     script, run_class = SCRIPTS[letter]
     options = script.read_options([*arguments, "--cpu"])
     described = run_class(options).describe()
-    return load(described["section"], "full").but(**described["changes"]), options.steps
+    return load(described["section"], "full").replace(**described["changes"]), options.steps
 
 
 def run_script(letter: str, arguments: list[str]) -> None:
@@ -88,7 +88,7 @@ def check_length(written: Path, updates: int) -> None:
     """Refuse a training that has not made all its updates."""
     made = records.read_json(written)["steps"]
     if made < updates:
-        found = f"{made}; the same command goes on"
+        found = f"{made}; run the same command to continue"
         raise ResultsError(f"{written}: expected {updates} updates, found {found}")
 
 

@@ -238,13 +238,13 @@ def make_judge(dataset: str, profile: str, folder: Path, seed: int = 0) -> dict:
     sampler, examples = judge_examples(dataset, "train", settings)
     classes = {name: examples.classes[name] for name in JUDGES[dataset].labels}
     channels = examples.frames.shape[-3]
-    sizes = [settings.others[name] for name in ("width", "features", "hidden")]
+    sizes = [settings.options[name] for name in ("width", "features", "hidden")]
     torch.manual_seed(seed)
     judge = JUDGES[dataset].kind(classes, settings.image_size, channels, *sizes)
 
     def draw(count: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         frames, labels = show_judge(dataset, sampler(count, generator))
-        return roughen(frames, settings.others["roughened"], generator), labels
+        return roughen(frames, settings.options["roughened"], generator), labels
 
     rate = schedule_value(settings.learning_rate, 0.0)
     rows = fit_judge(judge, draw, settings.steps, settings.batch_size, rate, seed)

@@ -22,7 +22,7 @@ from unbraid.schedules import Curve, Schedule, schedule_value
 
 from papers.datasets import LOADERS, Sampler, list_options
 from papers.provenance import make_record, print_row
-from papers.settings import HINTS, Jobs, RunSettings, list_classes, load, trace
+from papers.settings import FIELD_TYPES, Jobs, RunSettings, list_classes, load, trace
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
 WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as static_kl_weight
@@ -52,17 +52,17 @@ def make_config(settings: RunSettings) -> ModelConfig:
         known |= {each.name for each in fields(import_class(name).config_class)}
     if settings.dataset in LOADERS:
         known |= set(list_options(settings.dataset))
-    for name in settings.others.keys() - known:
+    for name in settings.options.keys() - known:
         if not name.endswith(WEIGHT):
-            check_name(f"settings of {settings.section}", name, sorted(known | HINTS.keys()))
-    return import_class(settings.others.get("class")).config_class.of(settings.as_dict())
+            check_name(f"settings of {settings.section}", name, sorted(known | FIELD_TYPES.keys()))
+    return import_class(settings.options.get("class")).config_class.of(settings.as_dict())
 
 
 def trace_settings(settings: RunSettings) -> list[tuple[str, str, str]]:
     """Name, value and origin of all settings of a run and all fields of its model's config."""
     config, rows = make_config(settings), []
     said = trace(settings.section, settings.profile)
-    defaults = {name: (vars(settings)[name], "RunSettings") for name in HINTS}
+    defaults = {name: (vars(settings)[name], "RunSettings") for name in FIELD_TYPES}
     defaults |= {name: (value, type(config).__name__) for name, value in vars(config).items()}
     for name, (value, place) in said.items():
         rows.append((name, str(value), f"papers/{place}"))
@@ -76,7 +76,7 @@ def build(settings: RunSettings, seed: int) -> SequenceModel:
     """A new model of these settings, its weights drawn with this seed."""
     torch.manual_seed(seed)
     config = make_config(settings)
-    return import_class(settings.others["class"])(config)
+    return import_class(settings.options["class"])(config)
 
 
 # ---- training
@@ -125,7 +125,7 @@ def weight_schedules(settings: RunSettings) -> dict[str, Curve]:
     check_name("weight_interpolation", settings.weight_interpolation, INTERPOLATIONS)
     schedule = INTERPOLATIONS[settings.weight_interpolation]
     cycles, weights = settings.weight_cycles, {}
-    for name, value in settings.others.items():
+    for name, value in settings.options.items():
         if name.endswith(WEIGHT):
             if not isinstance(value, (int, float)):
                 value = schedule(value)
@@ -151,7 +151,7 @@ INTERPOLATIONS = {"linear": Schedule, "logarithmic": LogarithmicSchedule}
 
 
 def repeat(schedule: Schedule, cycles: int) -> Curve:
-    """A schedule that is gone through so many times in a run."""
+    """A schedule that is repeated `cycles` times in a run."""
 
     def value(share: float) -> float:
         passed = max(1, math.ceil(share * cycles - 1e-9)) - 1  # A cycle's last update has 1.
@@ -178,7 +178,7 @@ def run_name(settings: RunSettings, seed: int) -> str:
 
 def load_run(settings: RunSettings, seed: int, folder: Path | None = None) -> SequenceModel:
     """The trained model of a run in a folder, by default results/; raises `ResultsError`."""
-    import_class(settings.others.get("class"))  # It imports a class that is not the library's.
+    import_class(settings.options.get("class"))  # It imports a class that is not the library's.
     return SequenceModel.load(records.weights(run_name(settings, seed), folder))
 
 
@@ -248,7 +248,7 @@ def train_run(
         try:
             rows = train_model(model, sampler, settings, seed, checkpoint=checkpoint, **options)
         except KeyboardInterrupt:
-            print(f"\nthe same command goes on with {path.name} at its last checkpoint")
+            print(f"\nrun the same command to continue {path.name} from its last checkpoint")
             raise
         record = make_record(train_command(settings, seed, **machine), settings, seed, rows) | now
         write_run(model, rows, path, record | {"data": sampler.provenance})
@@ -298,10 +298,10 @@ def list_changes(record: dict, settings: RunSettings, now: dict | None = None) -
     """What a run of these settings has otherwise than a record, whose config may lack fields."""
     config = record["model"]["config"]
     before = vars(RunSettings()) | config | record | record["settings"]
-    after = select_deciding({name: vars(settings)[name] for name in HINTS} | settings.others)
+    after = select_deciding({name: vars(settings)[name] for name in FIELD_TYPES} | settings.options)
     built = asdict(make_config(settings))
     after |= {name: value for name, value in built.items() if name in config} | (now or {})
-    classes = record["model"]["class"], settings.others["class"]
+    classes = record["model"]["class"], settings.options["class"]
     before["class"], after["class"] = (name.rpartition(".")[2] for name in classes)  # if it moved
     before, after = json.loads(json.dumps([before, after]))  # with lists for tuples
     differing = [name for name, value in after.items() if before.get(name) != value]

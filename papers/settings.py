@@ -29,7 +29,7 @@ from unbraid.checks import SettingsError, check_name
 
 PROFILES = ("smoke", "quick", "full")
 FOLDER = Path(__file__).parent
-# In every record, said or not; a checkpoint must agree in them.
+# In every record, even where a section leaves them to the default; a checkpoint must agree in them.
 RECORDED = ("learning_rate", "decay", "decay_every", "second_moment_decay", "weight_interpolation")
 parse_toml = functools.cache(tomllib.loads)  # All files take 40 ms, and every run asks again.
 
@@ -41,7 +41,7 @@ Knots = float | list | tuple
 class RunSettings:
     """What a section says at one profile: what may stand beside a model's config, with defaults.
 
-    Make them with `load`. Everything else that a section says is in `others`.
+    Make them with `load`. Everything else that a section says is in `options`.
     """
 
     section: str = ""
@@ -56,11 +56,11 @@ class RunSettings:
     batch_size: int = 0  # sequences
     learning_rate: Knots = 1e-3
     decay: float = 1.0  # factor on the rate ...
-    decay_every: int = 1  # ... after so many sequences
+    decay_every: int = 1  # ... after this number of sequences
     second_moment_decay: float = 0.999  # Adam's beta_2
     gradient_norm: float | None = None  # that a larger gradient is cut to
     weight_interpolation: str = "linear"  # between knots of the terms' weights; or "logarithmic"
-    weight_cycles: int = 1  # how often the knots of the terms' weights are gone through
+    weight_cycles: int = 1  # how many times the knots of the terms' weights are repeated
 
     # data
     sampler: str = ""  # one of papers/datasets.py
@@ -72,7 +72,7 @@ class RunSettings:
     motion: str = "bounce"  # of moving digits
     speeds: list | tuple = (0.1, 0.1)
     withheld: float = 0.0  # share of the sequences that lack one action in training
-    scaled: bool = True  # whether spectra and series are
+    scaled: bool = True  # whether spectra and series are standardised
     split_by: str | None = None  # the loader's `by`
     training_split: str = "train"  # what is learnt from, such as "fit" without validation
 
@@ -82,7 +82,7 @@ class RunSettings:
     evaluation_sequences: int = 500  # test sequences
     evaluation_length: int | None = None  # frames of these, where not `length`
     evaluation_pairs: int = 1000  # N of the Kraskov estimates
-    evaluation_draws: int = 5  # independent draws of so many pairs, averaged
+    evaluation_draws: int = 5  # independent draws of evaluation_pairs pairs, averaged
     evaluation_training_characters: int = 333  # of sprites, whose clips the probes learn from
     evaluation_characters: int = 296  # of sprites, whose clips all is measured on
     evaluation_identities: int = 100  # whose grids are compared
@@ -94,35 +94,35 @@ class RunSettings:
     evaluation_all_judges: bool = False  # also those of other sizes of sprites
     evaluation_fresh_statistics: bool = False  # also with new means of batch normalisation
 
-    others: dict[str, Any] = field(default_factory=dict)
-    said: tuple[str, ...] = RECORDED  # the names of what is not left to a default
+    options: dict[str, Any] = field(default_factory=dict)  # of the model, its bound and the loader
+    given: tuple[str, ...] = RECORDED  # the names of what is not left to a default
 
-    def but(self, **changes: Any) -> Self:
-        """These settings with others of any name; `SettingsError` for a value of another type."""
-        own = {name: value for name, value in changes.items() if name in HINTS}
-        for name, value in own.items():
+    def replace(self, **changes: Any) -> Self:
+        """A copy with changes of any name; `SettingsError` for a value of another type."""
+        fields = {name: value for name, value in changes.items() if name in FIELD_TYPES}
+        for name, value in fields.items():
             check_kind(name, value)
-        others = {name: value for name, value in changes.items() if name not in HINTS}
-        said = tuple(dict.fromkeys((*self.said, *changes)))
-        return replace(self, **own, others=self.others | others, said=said)
+        options = {name: value for name, value in changes.items() if name not in FIELD_TYPES}
+        given = tuple(dict.fromkeys((*self.given, *changes)))
+        return replace(self, **fields, options=self.options | options, given=given)
 
     def as_dict(self) -> dict[str, Any]:
-        """What is said, by name, as a record has it."""
-        everything = vars(self) | self.others
-        return {name: everything[name] for name in self.said}
+        """What is not left to a default, by name, as a record has it."""
+        everything = vars(self) | self.options
+        return {name: everything[name] for name in self.given}
 
 
-HINTS = get_type_hints(RunSettings)  # the types of its fields
-del HINTS["others"], HINTS["said"]
+FIELD_TYPES = get_type_hints(RunSettings)  # the types of its fields
+del FIELD_TYPES["options"], FIELD_TYPES["given"]
 
 
 def check_kind(name: str, value: object) -> None:
     """Refuse a value that is not of its field's type, and whole numbers below 0."""
-    kinds = set(get_args(HINTS[name]) or (HINTS[name],))
+    kinds = set(get_args(FIELD_TYPES[name]) or (FIELD_TYPES[name],))
     kinds |= {int} if float in kinds else set()
     is_kind = isinstance(value, tuple(kinds)) and isinstance(value, bool) == (bool in kinds)
     if not is_kind or (float not in kinds and isinstance(value, int) and value < 0):
-        expected = str(getattr(HINTS[name], "__name__", HINTS[name]))
+        expected = str(getattr(FIELD_TYPES[name], "__name__", FIELD_TYPES[name]))
         expected += ", 0 or more" if int in kinds and float not in kinds else ""
         raise SettingsError(f"{name}: expected {expected}, found {value!r}")
 
@@ -130,14 +130,14 @@ def check_kind(name: str, value: object) -> None:
 Jobs = list[tuple[RunSettings, list[int]]]  # the settings of a run, and its seeds
 
 
-class Said(NamedTuple):
+class Setting(NamedTuple):
     """A value, and where it stands: file, section or mix-in, and the profile that it is for."""
 
     value: Any
     place: str
 
 
-Table = dict[str, Said]
+Table = dict[str, Setting]
 
 
 class Experiment(NamedTuple):
@@ -171,8 +171,8 @@ def load(section: str, profile: str | None = None, **overrides: object) -> RunSe
     that the tables do not have, and for a value of another type.
     """
     profile = current_profile(profile)
-    values = {name: deepcopy(said.value) for name, said in trace(section, profile).items()}
-    return RunSettings().but(section=section, profile=profile, **values | overrides)
+    values = {name: deepcopy(setting.value) for name, setting in trace(section, profile).items()}
+    return RunSettings().replace(section=section, profile=profile, **values | overrides)
 
 
 def trace(section: str, profile: str) -> Table:
@@ -247,7 +247,7 @@ def walk_sections(
     """The name and the settings of a section, and of those inside it, with what they inherit."""
     own, place, parts = dict(outer), f"{file} [{name}]", name.split(".")
     if len(parts) == 3:
-        own["run"] = Said(parts[2], place)
+        own["run"] = Setting(parts[2], place)
     for mixin in lines.get("like", ()):
         check_name(f"like of {name}", mixin, mixins)
         own |= mixins[mixin]
@@ -268,7 +268,7 @@ def resolve(lines: dict[str, Any], place: str, profile: str) -> Table:
     in_force: Table = {}
     for name, value in lines.items():
         if not isinstance(value, dict) and name != "like":
-            in_force[name] = Said(value, place)
+            in_force[name] = Setting(value, place)
         elif isinstance(value, dict) and profile in value and not is_section(value):
-            in_force[name] = Said(value[profile], f"{place}, {profile}")
+            in_force[name] = Setting(value[profile], f"{place}, {profile}")
     return in_force

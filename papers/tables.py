@@ -117,7 +117,7 @@ def print_mean(values: Sequence[float], digits: int) -> str:
 
 
 def print_number(value: float, digits: int) -> str:
-    """A number with so many digits, a true minus, and no minus before zero."""
+    """A number with this many digits, a true minus, and no minus before zero."""
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 

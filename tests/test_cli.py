@@ -169,7 +169,7 @@ def test_ctrl_c_ends_in_a_sentence_and_the_same_command_goes_on(call, tmp_path):
     process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
     assert process.wait() == 130 and "Traceback" not in rest
-    assert "the same command goes on with factored-seed0" in rest
+    assert "run the same command to continue factored-seed0" in rest
     code, printed = call(*arguments)
     assert code == 0 and "goes on after update" in printed
 

@@ -72,7 +72,7 @@ def tiny(no_gpu, monkeypatch):
         for run_class in (engine.Run, *(run_class for _, run_class in gpu.SCRIPTS.values())):
             monkeypatch.setattr(run_class, name, value)
     load = gpu.load
-    monkeypatch.setattr(gpu, "load", lambda *section: load(*section).but(**FEW))
+    monkeypatch.setattr(gpu, "load", lambda *section: load(*section).replace(**FEW))
     # The statistics of 2,560 clips take a minute.
     monkeypatch.setattr(clips, "fresh_statistics", lambda *given: {"fresh_swap_nearest": 0.0})
     # A model that has learnt nothing draws no pose in which trousers are seen.

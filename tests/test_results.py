@@ -240,7 +240,7 @@ def test_shipped_records_are_of_the_tables_settings(path):
     name = record["settings"]["run"]
     assert path.name == f"{name}-seed{record['seed']}.run.json" and record["seconds"] > 0
     today = settings.load(SECTIONS[model, dataset, name], profile)
-    today = today.but(steps=record["settings"]["steps"])  # A run may have been stopped early.
+    today = today.replace(steps=record["settings"]["steps"])  # A run may have been stopped early.
     if path.parts[-4:] != ("single_element", "sprites", "full", "published-seed0.run.json"):
         assert run.list_changes(record, today) == []  # That one is without the second decoding.
 

@@ -22,20 +22,21 @@ EXPERIMENTS = settings.list_experiments()
 
 def test_every_kind_of_model_is_built_from_its_seed():
     every = [settings.load(experiment.section, "smoke") for experiment in EXPERIMENTS]
-    for chosen in {each.others["class"]: each for each in every}.values():
+    for chosen in {each.options["class"]: each for each in every}.values():
         first, again, other = (run.build(chosen, seed).state_dict() for seed in (3, 3, 4))
         assert all(map(torch.equal, first.values(), again.values())), chosen
         assert not all(map(torch.equal, first.values(), other.values())), chosen
 
 
 def test_schedules_fall_in_stairs_and_repeat():
-    chosen = settings.load("independent.bounce.factored", "full").but(steps=100, decay_every=1000)
+    drops = {"steps": 100, "decay_every": 1000}
+    chosen = settings.load("independent.bounce.factored", "full").replace(**drops)
     rate = run.rate_schedule(chosen)  # of 100 updates of 100 sequences, .985 every ten updates
     assert [rate(share) for share in (0.0, 0.08, 0.09, 0.19)] == pytest.approx(
         [3e-4 * 0.985**stairs for stairs in (0, 0, 1, 2)]
     )
     full = settings.load("single_element.mug", "full")
-    assert full.others["log_likelihood_weight"] + full.others["anchor_weight"] == 30
+    assert full.options["log_likelihood_weight"] + full.options["anchor_weight"] == 30
     for share, beta in ((0.0125, 0.5), (0.03, 1), (0.955, 0.0955), (0.51875, 0.8536), (1, 1)):
         weights = {}
         for term, curve in run.weight_schedules(full).items():
@@ -115,7 +116,7 @@ def test_what_is_withheld_is_never_trained_on_and_is_said(poses):
     assert len(lacking) == 4 and len({value // 10 for value in lacking}) == 4
     assert "one action withheld of 20 %" in train.provenance
     assert see(datasets.make_sampler(chosen, "test")) == everything
-    assert see(datasets.make_sampler(chosen.but(withheld=0.0))) == everything
+    assert see(datasets.make_sampler(chosen.replace(withheld=0.0))) == everything
 
 
 def test_the_part_of_the_training_sequences_is_a_setting(monkeypatch):
@@ -182,8 +183,8 @@ def test_a_run_is_finished_only_if_its_weights_are_those_of_its_record(trained, 
 def test_a_finished_run_is_not_replaced_by_one_of_other_settings_without_a_word(trained, tmp_path):
     chosen, sampler, path = trained
     kept = path.with_suffix(".safetensors").read_bytes()
-    longer = chosen.but(steps=chosen.steps + 1)
-    other = chosen.but(**{"class": "unbraid.variants.AblatedElement"})
+    longer = chosen.replace(steps=chosen.steps + 1)
+    other = chosen.replace(**{"class": "unbraid.variants.AblatedElement"})
     for changed, machine, said in (
         (longer, {}, rf"steps {chosen.steps} \(now {longer.steps}\).*--again"),
         (other, {}, r"class .*SingleElement \(now .*AblatedElement\)"),

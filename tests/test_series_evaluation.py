@@ -126,7 +126,7 @@ def test_classes_of_a_made_world(monkeypatch, blind):
 )
 def test_the_window_holds_the_steps_that_the_static_code_reads(section, changes):
     """By gradients: they are other than 0 at the same steps of every series."""
-    options = settings.load(f"single_element.{section}", "smoke").but(**changes)
+    options = settings.load(f"single_element.{section}", "smoke").replace(**changes)
     model = build(options, seed=0).eval()
     windows = 6
     frames = torch.randn(4, windows * model.config.window, options.channels)

@@ -13,7 +13,7 @@ EXPERIMENTS = settings.list_experiments()
 def test_a_run_says_all_that_it_needs_and_nothing_that_is_not_read(section):
     for profile in PROFILES:
         chosen = load(section, profile)
-        assert {"class", "model", "dataset", "sampler", "steps", "batch_size"} <= set(chosen.said)
+        assert {"class", "model", "dataset", "sampler", "steps", "batch_size"} <= set(chosen.given)
         if chosen.steps:
             make_config(chosen)
         assert len(section.split(".")) <= 3
@@ -86,7 +86,7 @@ def test_a_table_of_ones_own_adds_sections_and_replaces_none(mine):
     assert after.pop("mine")["factors"] == (1, "a/runs.toml [mixins.entangled]")
     assert after == before
     chosen = load("mine", "quick")
-    assert (chosen.steps, chosen.decay, chosen.others["factor_size"]) == (3, 1.0, 32)
+    assert (chosen.steps, chosen.decay, chosen.options["factor_size"]) == (3, 1.0, 32)
     for content in ("[independent]\nsteps = 1\n", "[mixins.gate]\nsteps = 1\n", '[a]\nb = "c\n'):
         mine(content)
         with pytest.raises(SettingsError, match=r"mine/runs\.toml"):
@@ -124,7 +124,7 @@ def test_a_run_is_shown_with_the_place_of_each_value(call):
     assert rows["motion"] == "circle papers/a/runs.toml [independent.circle]"
     assert rows["gradient_norm"] == "None default of RunSettings"
     assert rows["channels"] == "3 default of RunSettings"
-    assert set(rows) >= {*settings.HINTS} - {"section", "profile"}
+    assert set(rows) >= {*settings.FIELD_TYPES} - {"section", "profile"}
     code, fault = call("show", "independent/circle/lang")
     assert code == 1 and "did you mean long" in fault
 
@@ -135,7 +135,7 @@ def test_full_is_paper_a():
     paper = load("independent.bounce.factored", "full")
     factored, entangled = paper.as_dict(), load("independent.bounce.entangled", "full").as_dict()
     assert factored["class"] == "unbraid.models.independent.IndependentPrediction"
-    found = vars(paper) | paper.others
+    found = vars(paper) | paper.options
     assert {name: found[name] for name in expected} == expected and "opening" not in factored
     differing = {name for name in entangled if factored.get(name) != entangled[name]}
     assert differing == {"section", "run", "factors", "factor_size"}

@@ -48,7 +48,7 @@ class Difference(NamedTuple):
 
 
 def compare(only: str = "", to: str | Path = "build/compare", renew: bool = False) -> bool:
-    """Run notebooks at quick and say what differs from their committed outputs.
+    """Run notebooks with the quick profile and say what differs from their committed outputs.
 
     renew: write those that ran over the committed ones. Returns whether all ran and none differs;
     those that are left out count as neither.

@@ -1,4 +1,4 @@
-"""Chapters as modules: what a notebook defines, for whoever trains a model of the course again.
+"""Chapters as modules: what a notebook defines, for those who train a model of the course again.
 
 `python -m tools export` writes lib/unbraid/lessons/n11.py from notebook 11, and so on. A module has
 the functions and classes of the page's own cells, word for word, with the imports and the

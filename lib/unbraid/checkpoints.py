@@ -1,4 +1,4 @@
-"""Checkpoints of a loop that one writes oneself: it goes on where it was stopped."""
+"""Checkpoints of a training loop of your own, which continues where it was stopped."""
 
 import io
 from collections.abc import Iterator

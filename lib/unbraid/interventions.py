@@ -20,7 +20,7 @@ def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
 
 
 def check_code(codes: Codes, name: str) -> None:
-    """Refuse what are no codes, and codes without one of that name."""
+    """Refuse anything that is not a dict of codes, and a dict without a code of that name."""
     check_type(Mapping, codes=codes)
     check_type(Tensor, **codes)
     check_name("name", name, codes)

@@ -2,7 +2,7 @@
 
 
 class Readable:
-    """A result whose `table` says what is shown of it."""
+    """A result that is shown as its `table`."""
 
     def table(self) -> list[tuple[str, ...]]:
         """The cells to show, row by row."""

@@ -62,7 +62,7 @@ def evaluate_street(model: IndependentPrediction, settings: RunSettings, seed: i
 
 def at_evaluation_length(settings: RunSettings) -> RunSettings:
     """Sequences have evaluation_length frames where it is set, else as many as in training."""
-    return settings.but(length=settings.evaluation_length or settings.length)
+    return settings.replace(length=settings.evaluation_length or settings.length)
 
 
 def load_moving_digits(settings: RunSettings, split: str, seed: int) -> Sequences:
@@ -111,7 +111,7 @@ def draw_pairs(
 
 def order_units(pairs: Pairs, settings: RunSettings, seed: int) -> np.ndarray:
     """The order of the units (K d), by factor; without factors the best of 20 partitions."""
-    if settings.others["factors"] > 1:
+    if settings.options["factors"] > 1:
         return np.arange(pairs.before.shape[1])
     return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed)[0]
 
@@ -182,7 +182,7 @@ def motion_forecast(model: IndependentPrediction, settings: RunSettings, seed: i
     """forecast_error_20: mean distance in pixels between the centroids of the true and of the
     decoded digits 20 frames after the last one seen, for the transitions' means, from half of the
     test sequences."""
-    sampler = make_sampler(settings.but(length=settings.length + HORIZON), "test")
+    sampler = make_sampler(settings.replace(length=settings.length + HORIZON), "test")
     sequences = sampler(settings.evaluation_sequences // 2, seeded(50_000 + seed))
     errors = []
     for batch in batches(model, sequences, SEQUENCES):

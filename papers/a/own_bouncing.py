@@ -30,14 +30,14 @@ from unbraid import MovingDigits, kraskov, load_digits, records
 from unbraid.data.moving_digits import PATHS
 from unbraid.lessons import n12, n15
 
-from papers.a.own_v import keep
+from papers.a.coin import keep
 from papers.measured_runs import train_missing, watch
 from papers.settings import load
 
 FOLDER = records.results() / "independent" / "bounce" / "quick"
 MARKS = (1000, 2000, 4000, 8000, 16_000, 24_000)  # updates that are measured
 END = 8000  # of a run; its weights are those of here
-LONG = 3  # so many seeds of the paper's law go on to the last mark
+LONG = 3  # seeds of the paper's law that are trained to the last mark
 SEEDS = {"bounce": 20, "turned": 10, "small": 10, "dense": 10, "round": 10}
 SPEEDS = {"round": (0.3, 0.3)}  # else 0.1, the paper's
 COORDINATES = ("orange_x", "orange_y", "blue_x", "blue_y")

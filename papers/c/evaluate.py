@@ -163,7 +163,7 @@ def judge_codes(
     return named
 
 
-# ---- what else is measured
+# ---- further measures
 
 
 def fresh_statistics(model: SequenceModel, train: Encoded, test: Encoded, seed: int) -> Figures:

@@ -227,7 +227,7 @@ def authors_protocol(model: PublishedSeries, settings: RunSettings, seed: int) -
 
 
 def draw_codes(model: SequenceModel, parts: dict[str, Sequences], label: str, seed: int) -> Draw:
-    """What gives a head codes that are drawn anew at every pass."""
+    """Give a head codes that are sampled again at every pass."""
     generator, order = generator_for(model, seed), seeded(seed)
 
     def draw(split: str) -> HeadData:
@@ -236,7 +236,7 @@ def draw_codes(model: SequenceModel, parts: dict[str, Sequences], label: str, se
         if label == "mortality":  # The last window is that of the last whole four hours.
             lengths = part.labels["length"] // (part.length // dynamic.shape[1])
         if label == "oil_temperature" and split == "train":
-            # Their loader shuffles series anew at every pass, but not labels.
+            # Their loader shuffles series again at every pass, but not labels.
             rows = torch.randperm(len(static), generator=order)
             static, dynamic = static[rows], dynamic[rows]
         return (static, dynamic, lengths), read_label(part, label)

@@ -131,7 +131,7 @@ def leakage(train: Encoded, test: Encoded, known: Known, code: str, seed: int) -
 
 
 def exchange(model: SequenceModel, codes: Codes, given: str, donors: np.ndarray) -> Tensor:
-    """Frames of all codes, of which the one called `given` is that of the donors."""
+    """Frames decoded from all codes, where the code called `given` comes from the donors."""
     frames = decode_all(model, codes | {given: codes[given][torch.as_tensor(donors)]})
     return frames.clamp(0, 1)
 

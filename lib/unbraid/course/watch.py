@@ -1,4 +1,4 @@
-"""Training that one watches: a figure that is drawn again while a loop goes on."""
+"""Watch a training: a figure that is redrawn while the loop runs."""
 
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
@@ -16,7 +16,7 @@ SHARE = 0.1  # of the time, at most, is spent on figures
 
 
 def watch(training: Iterable[Step], draw: Callable[[], Figure], alt: str) -> Iterator[Step]:
-    """Hand on each step of a training, and show draw() in one place of the page as it goes on.
+    """Yield each step of a training, and redraw the figure of draw() in one place of the page.
 
     draw: a figure of what the loop has gathered so far; it must draw no random numbers. It is
     called when a step has been dealt with, if somebody watches: at most every three seconds, and

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from sklearn.neighbors import KNeighborsRegressor
+from torch import nn
 from unbraid.checkpoints import load, resume
 from unbraid.lessons.n11 import Filter, IndependentPrediction, all_at_once, kl, paper_networks, small_networks, step_by_step
 from unbraid.measures.information import same_and_cross
@@ -20,6 +21,16 @@ def small_model(v, seed):
     model = IndependentPrediction(small_networks(32), all_at_once, **sizes)
     model.filter.posterior.log_variance.bias.data -= 4  # begin nearly without noise
     return model.to(device)
+
+
+def pytorch_model(v, seed):
+    """The same model, but its convolutions begin with PyTorch's own weights."""
+    model = small_model(v, seed)
+    torch.manual_seed(seed)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.reset_parameters()
+    return model
 
 
 def train(model, film, updates, seed, batch=8, rate=2e-3, path=None):

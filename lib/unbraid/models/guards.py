@@ -15,7 +15,7 @@ from unbraid.checks import check_name, check_number, check_type, check_whole, re
 
 
 def check_batch(frames: Any, mask: Any) -> None:
-    """Refuse what is no tensor of frames, and a mask that does not fit them."""
+    """Refuse anything that is not a tensor of frames, and a mask that does not fit it."""
     if not isinstance(frames, Tensor):
         advice = "torch.from_numpy makes one of an array, torch.stack of frames of one size"
         refuse("batch", "a tensor, a Batch or Sequences", f"{type(frames).__name__}; {advice}")
@@ -92,7 +92,7 @@ class Guarded(nn.Module):
         return dict(given or {})
 
     def check_code(self, field: str, name: str, code: Tensor, count: int, length: int) -> None:
-        """Refuse what is no code of that name of `count` sequences of `length` steps."""
+        """Refuse anything that is not this code of `count` sequences of `length` steps."""
         field = f"{field}[{name!r}]"
         own = getattr(code, "shape", ())
         has_steps = name != "static" if name in self.code_sizes else len(own) > 2
@@ -101,7 +101,7 @@ class Guarded(nn.Module):
         self.check_tensor(field, code, shape)
 
     def check_tensor(self, field: str, value: Any, shape: tuple[int, ...]) -> None:
-        """Refuse what is no tensor of that shape and the weights' type, NaN and infinity."""
+        """Refuse a tensor of another shape or type than the weights', NaN and infinity."""
         if not isinstance(value, Tensor):
             refuse(field, "a tensor", f"{type(value).__name__}; torch.from_numpy makes one")
         if tuple(value.shape) != shape:

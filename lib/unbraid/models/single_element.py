@@ -71,7 +71,7 @@ class SingleElement(SequenceModel):
         if config.initial_weights == "small":
             draw = partial(nn.init.normal_, std=0.01)
             networks.draw_weights(self, (nn.Conv2d, nn.Linear), draw)
-        # Last, as weights that are drawn anew would undo it.
+        # Last, as initialising weights again would undo it.
         self.dynamic_encoder.head.add_start(config.initial_log_variance, config.initial_gain)
 
     def build_posteriors(self) -> None:

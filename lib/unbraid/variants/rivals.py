@@ -30,7 +30,7 @@ from ..models.base import Batch, Bound, Codes, ModelConfig, Noise, NoiseSource, 
 
 @dataclass(frozen=True)
 class RivalConfig(ModelConfig):
-    """What all rivals share; variance: v of the likelihood N(decoded, v)."""
+    """What all baselines share; variance: v of the likelihood N(decoded, v)."""
 
     image_size: int = 32  # height and width in pixels
     channels: int = 3
