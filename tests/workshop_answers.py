@@ -12,7 +12,61 @@ DRAWS = "s, d = draw(q_s), draw(q_d)"
 ERROR = "error = (self.decode(s, d) - x).square().flatten(2).sum(2)"
 STACK = "return torch.stack([error.sum(1), error[:, 0], kl_s, kl_d]).mean(1)"
 
+SEEN = "costs.append(kl(q, p).unflatten(1, (self.K, self.d)).sum(2))  # (B, K)"
+PREDICT = "p = self.predict(codes[-1])  # predict"
+
 VARIANTS = [
+    (
+        "11",
+        "kl",
+        "return 0.5 * ((log_q - log_p).exp() + squared - 1 + log_p - log_q)",
+        "p, q = (torch.distributions.Normal(m, (v / 2).exp()) for m, v in (p, q))\n"
+        "    return torch.distributions.kl_divergence(q, p)",
+    ),
+    (
+        "11",
+        "Posterior.forward",
+        "torch.cat(parts, 1)",
+        "torch.stack(parts, 1).flatten(1)",
+    ),
+    (
+        "11",
+        "Filter.predict",
+        "outputs = [f(past) for f, past in zip(self.transitions, pasts, strict=True)]",
+        "cut = z.split(self.d, 1)\n        outputs = [self.transitions[i](cut[i]) for i in range(self.K)]",
+    ),
+    (
+        "11",
+        "Filter.forward",
+        "seen = self.over_time(self.encoder, x)",
+        "seen = torch.stack([self.encoder(x[:, t]) for t in range(x.shape[1])], 1)",
+    ),
+    (
+        "11",
+        "Filter.forward",
+        SEEN,
+        'costs.append(torch.einsum("bkd->bk", kl(q, p).view(-1, self.K, self.d)))',
+    ),
+    (
+        "11",
+        "IndependentPrediction.loss",
+        "error = (x - self.decode(z)).square().flatten(2).sum(2)",
+        'error = torch.einsum("btchw,btchw->bt", *2 * [self.decode(z) - x])',
+    ),
+    (
+        "11",
+        "IndependentPrediction.freeze",
+        "z.chunk(self.K, 2)[factor][:, 2:] = z.chunk(self.K, 2)[factor][:, 1:2]",
+        "part = slice(factor * self.d, (factor + 1) * self.d)\n"
+        "        for t in range(2, z.shape[1]):\n"
+        "            z[:, t, part] = z[:, 1, part]",
+    ),
+    (
+        "11",
+        "small_networks",
+        "nn.init.normal_(layer.weight, std=(2 / layer.in_channels / pixels) ** 0.5)",
+        "layer.weight.data.normal_().mul_((layer.in_channels * pixels / 2) ** -0.5)",
+    ),
     (
         "32",
         "kl",
@@ -67,6 +121,85 @@ VARIANTS = [
 ]
 
 MUTANTS = [
+    ("11", "kl", "squared - 1 + log_p - log_q", "squared - 1 - (log_p - log_q)", "sign"),
+    ("11", "kl", "return 0.5 * (", "return (", "½"),
+    (
+        "11",
+        "Posterior.forward",
+        "mean, log_variance = expected",
+        "mean, log_variance = expected[::-1]",
+        "exchanged",
+    ),
+    (
+        "11",
+        "Posterior.forward",
+        "h = F.leaky_relu(self.combine(h))",
+        "h = torch.relu(self.combine(h))",
+        "leaky",
+    ),
+    (
+        "11",
+        "Filter.predict",
+        "pasts = z.chunk(self.K, 1)",
+        "pasts = z.flip(1).chunk(self.K, 1)",
+        "",
+    ),
+    (
+        "11",
+        "Filter.predict",
+        "means, log_variances = torch.stack(outputs, 1).chunk(2, 2)",
+        "means, log_variances = torch.cat(outputs, 1).chunk(2, 1)",
+        "mixed",
+    ),
+    (
+        "11",
+        "Filter.predict",
+        "pasts = z.chunk(self.K, 1)",
+        "pasts = [z[:, i :: self.K] for i in range(self.K)]",
+        "every K-th",
+    ),
+    (
+        "11",
+        "Filter.forward",
+        SEEN,
+        "costs.append(kl(q, self.predict(codes[-1])).unflatten(1, (self.K, self.d)).sum(2))",
+        "one line too early",
+    ),
+    ("11", "Filter.forward", "[part.detach() for part in p]", "(p[0], p[1])", "detach"),
+    ("11", "Filter.forward", "(q[1] / 2).exp() * eps", "torch.exp(q[1]) * eps", "variance"),
+    ("11", "Filter.forward", PREDICT, "p = self.predict(q[0])", "not from its mean"),
+    ("11", "Filter.forward", "q[0] + (q[1] / 2).exp() * eps", "q[0] + 0 * eps", "no draw"),
+    ("11", "Filter.forward", PREDICT, "p = self.predict(codes[-1].detach())", "gradient"),
+    (
+        "11",
+        "Filter.forward",
+        PREDICT,
+        "p = self.predict(codes[-1]) if len(codes) > 1 else p",
+        "frame 2",
+    ),
+    ("11", "IndependentPrediction.loss", "(2 * self.v)", "self.v", "not by v"),
+    (
+        "11",
+        "IndependentPrediction.loss",
+        "z, costs = self.filter(x, noise)",
+        "z, costs = self.encode(x), self.filter(x, noise)[1]",
+        "decode the means",
+    ),
+    ("11", "IndependentPrediction.freeze", "[factor][:, 1:2]", "[factor][:, 2:3]", "frame 3"),
+    (
+        "11",
+        "small_networks",
+        "(2 / layer.in_channels / pixels) ** 0.5",
+        "0.02",
+        "standard deviations",
+    ),
+    (
+        "11",
+        "small_networks",
+        "        nn.init.normal_(layer.weight, std=(2 / layer.in_channels / pixels) ** 0.5)\n",
+        "",
+        "PyTorch's own",
+    ),
     ("32", "kl", "squared - 1 + log_p - log_q", "squared - 1 + log_q - log_p", "sign"),
     ("32", "kl", "/ log_p.exp()", "/ (2 * log_p).exp()", ""),
     (

@@ -17,8 +17,9 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from unbraid.course.workshop import read_texts
 
-KEY = "workshop"  # in a cell's metadata: functions to empty, or SAVE
-SAVE = "save"  # a cell that tries to import what was typed: the edition writes it there
+KEY = "workshop"  # in a cell's metadata: functions to empty, classes to check as a whole, SAVE
+SAVE = "save"  # among them: there the edition writes what was typed, which the lesson may import
+SAVES = 'workshop.save("{0}")  # writes model_{0}.py'
 NOTE = """\
 > **Workshop.** On this page you type the model: the bodies of {names}. A folded hint and a check
 > follow each of them, and the check says what is wrong and where. Cells below a function that you
@@ -51,17 +52,19 @@ def make_workshop(book: NotebookNode, number: str) -> None:
         wanted = cell.metadata.pop(KEY, [])
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        if wanted == SAVE:
-            cell.source, wanted = save_instead(cell.source, number), []
         cells.append(cell)
-        if wanted:
-            typed = [name for name in wanted if name in texts]
-            cell.source = empty(cell.source, {name: texts[name]["gives"] for name in typed})
-            for name in typed:
-                hint = HINT.format(name=f"`{name}`", hint=texts[name]["hint"])
-                cells.append(name_cell(new_markdown_cell(hint), f"hint-{name}"))
-            cells.append(make_check(number, wanted, is_first=not names))
-            names += typed
+        typed = [name for name in wanted if name in texts]
+        if cell.cell_type == "code":
+            gives = {name: texts[name]["gives"] for name in typed}
+            cell.source = save_instead(empty(cell.source, gives), number)
+        for name in typed:
+            hint = HINT.format(name=f"`{name}`", hint=texts[name]["hint"])
+            cells.append(name_cell(new_markdown_cell(hint), f"hint-{name}"))
+        if checked := [name for name in wanted if name != SAVE]:
+            cells.append(make_check(number, checked, is_first=not names))
+        if SAVE in wanted and "workshop.save" not in cell.source:
+            cells.append(name_cell(new_code_cell(SAVES.format(number)), "save"))
+        names += typed
     note = NOTE.format(
         names=", ".join(f"`{name}`" for name in names),
         number=number,
@@ -72,9 +75,10 @@ def make_workshop(book: NotebookNode, number: str) -> None:
 
 def save_instead(source: str, number: str) -> str:
     """A cell's code that writes what was typed, where the lesson tries to import it."""
-    (node,) = (node for node in ast.parse(source).body if isinstance(node, ast.Try))
     lines = source.split("\n")
-    lines[node.lineno - 1 : node.end_lineno] = [f'workshop.save("{number}")  # model_{number}.py']
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Try) and f"model_{number}" in ast.unparse(node):
+            lines[node.lineno - 1 : node.end_lineno] = [SAVES.format(number)]
     return "\n".join(lines)
 
 

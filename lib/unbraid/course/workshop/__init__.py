@@ -65,7 +65,7 @@ def check(number: str, name: str, typed: object) -> Verdict:
     except Exception as error:  # the reader's own code fails: the reason is what helps
         text = f"not yet. Your code raises {type(error).__name__}{find_line(error)}: {error}"
         return Verdict(name, False, text)
-    how: Names = {"relative": part.tolerance, "absolute": part.tolerance, "axes": part.axes}
+    how: Names = {"relative": part.tolerance, "absolute": 1e-6, "axes": part.axes}
     right = (part.right or part.run)(vars(lesson))
     fault = explain_fault(Expectation(drop_seen(right), **how), drop_seen(yours))
     if fault:  # Only then it is of use to know what mistakes would give.

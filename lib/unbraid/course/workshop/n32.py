@@ -17,12 +17,12 @@ TERMS = ("squared error", "squared error of the anchor", "KL of s", "KL of d")
 
 def make_pair(shift: float = 0.0) -> tuple[Tensor, Tensor]:
     """Means and log-variances of three units."""
-    return noise((2, 3)) + shift, noise((3, 2)).T - shift
+    return noise((2, 3)) + shift, (1 - shift) * noise((3, 2)).T
 
 
 def run_kl(names: Names) -> dict:
     """With a prior, and from N(0, I)."""
-    q, p = make_pair(), make_pair(0.5)
+    q, p = make_pair(), make_pair(0.7)
     return {"kl(q, p)": names["kl"](q, p), "kl(q)": names["kl"](q)}
 
 
