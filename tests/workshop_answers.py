@@ -33,7 +33,8 @@ VARIANTS = [
         "11",
         "Filter.predict",
         "outputs = [f(past) for f, past in zip(self.transitions, pasts, strict=True)]",
-        "cut = z.split(self.d, 1)\n        outputs = [self.transitions[i](cut[i]) for i in range(self.K)]",
+        "cut = z.split(self.d, 1)\n"
+        "        outputs = [self.transitions[i](cut[i]) for i in range(self.K)]",
     ),
     (
         "11",

@@ -78,7 +78,7 @@ def lay_out(root: Path, desk: Path | None = None) -> list[Path]:
 def list_places(root: Path, desk: Path) -> dict[Path, dict[Path, Read]]:
     """The folders of a desk: for each, which notebooks lie there, and how each is read."""
     notebooks = select_notebooks(root / "notebooks")
-    places = {desk: dict.fromkeys(notebooks, read_course)}
+    places: dict[Path, dict[Path, Read]] = {desk: dict.fromkeys(notebooks, read_course)}
     if typed := [path for path in notebooks if has_workshop(path)]:
         places[desk / WORKSHOP] = dict.fromkeys(typed, read_workshop)
     return places

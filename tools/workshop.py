@@ -57,9 +57,7 @@ def make_workshop(book: NotebookNode, number: str) -> None:
         if cell.cell_type == "code":
             gives = {name: texts[name]["gives"] for name in typed}
             cell.source = save_instead(empty(cell.source, gives), number)
-        for name in typed:
-            hint = HINT.format(name=f"`{name}`", hint=texts[name]["hint"])
-            cells.append(name_cell(new_markdown_cell(hint), f"hint-{name}"))
+        cells += [make_hint(name, texts) for name in typed]
         if checked := [name for name in wanted if name != SAVE]:
             cells.append(make_check(number, checked, is_first=not names))
         if SAVE in wanted and "workshop.save" not in cell.source:
@@ -80,6 +78,12 @@ def save_instead(source: str, number: str) -> str:
         if isinstance(node, ast.Try) and f"model_{number}" in ast.unparse(node):
             lines[node.lineno - 1 : node.end_lineno] = [SAVES.format(number)]
     return "\n".join(lines)
+
+
+def make_hint(name: str, texts: dict) -> NotebookNode:
+    """The folded hint for a function."""
+    hint = HINT.format(name=f"`{name}`", hint=texts[name]["hint"])
+    return name_cell(new_markdown_cell(hint), f"hint-{name}")
 
 
 def make_check(number: str, names: list[str], is_first: bool) -> NotebookNode:

@@ -63,7 +63,7 @@ def make_encoder() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh())
 
 
-def build_filter(names: Names) -> nn.Module:
+def build_filter(names: Names) -> Any:
     """A filter of two factors of three units."""
     return build(names["Filter"], make_encoder(), names["all_at_once"], **SIZES)
 
@@ -91,7 +91,7 @@ def run_filter(names: Names) -> dict:
     return found
 
 
-def build_model(names: Names) -> nn.Module:
+def build_model(names: Names) -> Any:
     """The whole model with tiny image networks."""
     decoder = nn.Sequential(nn.Linear(6, 12), nn.Sigmoid(), nn.Unflatten(1, (3, 2, 2)))
     networks = make_encoder(), decoder
@@ -121,7 +121,8 @@ GRADIENTS = {  # of the typed class: the library's name
 
 def run_equality(names: Names, is_library: bool = False) -> dict:
     """Terms and gradients with the paper's networks in both modes, of a class or the library's."""
-    found, x, drawn = {}, noise((B, 2, 3, 32, 32)).sigmoid(), noise((B, 2, 6))
+    found: Names = {}
+    x, drawn = noise((B, 2, 3, 32, 32)).sigmoid(), noise((B, 2, 6))
     for mode in ("training", "evaluation"):
         sizes = SIZES | {"features": 32, "v": V}
         networks = names["paper_networks"](6)

@@ -68,7 +68,7 @@ def run_prior(names: Names) -> dict:
     return found | name_moments("d", q)
 
 
-def build_model(names: Names) -> nn.Module:
+def build_model(names: Names) -> Any:
     """The whole model with tiny image networks."""
     decoder = nn.Sequential(nn.Linear(8, 12), nn.Sigmoid(), nn.Unflatten(1, (3, 2, 2)))
     networks = make_encoder(), decoder
@@ -134,7 +134,8 @@ GRADIENTS = {  # of the typed class: the library's name
 
 def run_equality(names: Names, is_library: bool = False) -> dict:
     """Terms and gradients with our image networks in both modes, of a class or of the library's."""
-    found, x = {}, noise((B, T, 3, 32, 32)).sigmoid()
+    found: Names = {}
+    x = noise((B, T, 3, 32, 32)).sigmoid()
     for mode in ("training", "evaluation"):
         networks = names["small_networks"](SIZES["features"], SIZES["S"] + SIZES["D"])
         model = build(names["SingleElement"], networks, **SIZES)
