@@ -47,7 +47,9 @@ def has_workshop(notebook: Path) -> bool:
 
 def make_workshop(book: NotebookNode, number: str) -> None:
     """Turn a notebook into its workshop edition, without any output."""
-    texts, names, cells = read_texts(number), [], []
+    texts = read_texts(number)
+    names: list[str] = []
+    cells: list[NotebookNode] = []
     for cell in book.cells:
         wanted = cell.metadata.pop(KEY, [])
         if cell.cell_type == "code":

@@ -40,7 +40,8 @@ def run_networks(names: Names) -> dict:
     found = {"shape of the features": torch.tensor(features.shape)}
     found["shape of the decoded frames"] = torch.tensor(frames.shape)
     kinds = nn.Conv2d | nn.ConvTranspose2d
-    layers = [each for each in [*encoder.modules(), *decoder.modules()] if isinstance(each, kinds)]
+    layers: list[Any] = [*encoder.modules(), *decoder.modules()]
+    layers = [layer for layer in layers if isinstance(layer, kinds)]
     spreads = [float(layer.weight.detach().std()) for layer in layers]
     found["standard deviations of the weights"] = torch.tensor(spreads)
     found["largest biases"] = torch.tensor(

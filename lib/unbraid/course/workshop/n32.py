@@ -34,7 +34,8 @@ def run_draw(names: Names) -> dict:
     drawn = names["draw"]((mean, log_variance))
     found = {"mean of 20 000 draws": drawn.mean(0), "their standard deviation": drawn.std(0)}
     (drawn.square().mean() + 0 * (mean + log_variance).sum()).backward()
-    for name, part in {"mean": mean, "log-variance": log_variance}.items():
+    inputs: Names = {"mean": mean, "log-variance": log_variance}
+    for name, part in inputs.items():
         found[f"gradient at the {name}"] = part.grad.sum(0)
     return found
 
