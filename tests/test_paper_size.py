@@ -204,7 +204,7 @@ def test_all_tensors_of_an_update_are_on_the_gpu(number, run, fake_gpu):
     "number, old, new",
     (
         ("12", "randn(size, generator=generator).to(device)", "randn(size, generator=generator)"),
-        ("22", "S, generator=generator).to(device)", "S, generator=generator)"),
+        ("22", "D, generator=generator).to(device)", "D, generator=generator)"),
         ("32", "clips[rows].to(device)", "clips[rows]"),
         (
             "32",

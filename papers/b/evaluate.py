@@ -30,7 +30,7 @@ from papers.judge import open_judge
 from papers.selections import PATH_LENGTH
 from papers.settings import RunSettings
 
-PRIOR_DRAWS = 64  # draws of z from each p(z | f)
+PRIOR_DRAWS = 64  # draws of d from each p(d | s)
 BOUND_SAMPLES = 4  # samples of each test sequence behind the bound
 CODES = 20_000  # the seed of what is drawn to be encoded, plus the run's
 MIDDLE = (0.025, 0.975)  # the grid covers the codes between these quantiles
@@ -56,18 +56,18 @@ def unordered_bound(
 
 @torch.no_grad()
 def prior_from_average(model: UnorderedFrames, static: Tensor, seed: int) -> Figures:
-    """prior_from_average: the mean over test sequences of KL(p(z | f) || average over all f) in
-    nats per frame, by draws of z. It is the information of z about f under the prior: 0 where
-    p(z | f) is the same for all f, at most the logarithm of their number."""
+    """prior_from_average: the mean over test sequences of KL(p(d | s) || average over all s) in
+    nats per frame, by draws of d. It is the information of d about s under the prior: 0 where
+    p(d | s) is the same for all s, at most the logarithm of their number."""
     prior = model.prior(static.to(device_of(model)))  # static: (M, D)
     mean = prior.mean[:, 0].double().cpu()  # (M, d)
     deviation = prior.standard_deviation[:, 0].double().cpu()
     generator, values = encoded.seeded(40_000 + seed), []
     for _ in range(PRIOR_DRAWS):
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-        z = mean + deviation * noise
-        densities = torch.distributions.Normal(mean, deviation).log_prob(z[:, None]).sum(-1)
-        own = densities.diagonal()  # log p(z_m | f_m); a row holds those of all f
+        d = mean + deviation * noise
+        densities = torch.distributions.Normal(mean, deviation).log_prob(d[:, None]).sum(-1)
+        own = densities.diagonal()  # log p(d_m | s_m); a row has those of all s
         values.append(own - densities.logsumexp(1) + math.log(len(mean)))
     return {"prior_from_average": float(torch.stack(values).mean())}
 
@@ -116,7 +116,7 @@ def load_paths(settings: RunSettings, split: str, seed: int) -> Sequences:
 def encode_paths(
     model: UnorderedFrames, paths: Sequences, count: int, generator: torch.Generator
 ) -> tuple[Encoded, Labels]:
-    """f of `count` frames of each path, z and labels of all others, and labels of those seen."""
+    """s of `count` frames of each path, d and labels of all others, and labels of those seen."""
     sampler = FrameSampler(paths, PATH_LENGTH)
     rows = torch.arange(len(paths))
     steps = sampler.steps(rows, generator)
@@ -132,7 +132,7 @@ def position_probes(
 ) -> Figures:
     """R^2 of a non-linear probe, trained on codes of training paths, of the digits' positions.
 
-    Means over both digits, x and y, in frames that f has not seen; _seen: in one that it has.
+    Means over both digits, x and y, in frames that s has not seen; _seen: in one that it has.
     """
     labels = [train.labels, test.labels]
     read = {
@@ -166,7 +166,7 @@ def evaluate_faces(model: UnorderedFrames, settings: RunSettings, seed: int) -> 
 def encode_photographs(
     model: UnorderedFrames, people: Sequences, count: int, generator: torch.Generator
 ) -> Encoded:
-    """All observed photographs one by one: f of each alone, z given f of `count` of its person."""
+    """All observed photographs one by one: s of each alone, d given s of `count` of its person."""
     of_person = encode_all(model, draw_frames(people, count, generator))["static"]
     frames, mask = as_float(people.frames), people.observed
     person, _ = mask.nonzero(as_tuple=True)
@@ -234,9 +234,9 @@ class Transfer:
 def transfer(
     model: UnorderedFrames, sequences: Sequences, static: Tensor, pairs: Tensor, judge: FrameJudge
 ) -> Transfer:
-    """Decode z of all of a's frames, inferred given a's f, together with b's f.
+    """Decode d of all of a's frames, inferred given a's s, together with b's s.
 
-    static: the codes f of all sequences, (M, D). pairs: the numbers of a and of b, (P, 2).
+    static: the codes s of all sequences, (M, D). pairs: the numbers of a and of b, (P, 2).
     """
     parts, steps = [], torch.arange(sequences.length)
     for number, (a, b) in enumerate(pairs.tolist()):
@@ -306,8 +306,8 @@ def coherence(
     worn: Labels,
     generator: torch.Generator,
 ) -> Figures:
-    """grid_coherence: one z for all identities, share whose judged action and direction are the
-    commonest at this z, on a regular grid over the middle 95 % of the codes of test frames.
+    """grid_coherence: one d for all identities, share whose judged action and direction are the
+    commonest at this d, on a regular grid over the middle 95 % of the codes of test frames.
     grid_pose_coherence: the same of the judged pose. _chance: the grid shuffled for each identity.
     grid_<attribute>: share of the grid in which the judge names what the identity wears, `worn`
     (K,) by attribute, in all poses that it judges to have it; 1 / 6 by chance."""
@@ -336,7 +336,7 @@ def grid_points(codes: Tensor, side: int) -> Tensor:
 def judge_grids(
     model: UnorderedFrames, static: Tensor, points: Tensor, judge: FrameJudge
 ) -> Labels:
-    """The judged classes (K, P), by label, of each f (K, D) decoded at each z (P, d)."""
+    """The judged classes (K, P), by label, of each s (K, D) decoded at each d (P, d)."""
     parts = []
     for part in static.split(4):
         grids = points.expand(len(part), -1, -1)

@@ -8,8 +8,8 @@ from unbraid.data.sprites import POSE_LABELS
 from unbraid.measures.judges import judge_classes
 from unbraid.paper_size import Row, print_verdict
 
-PAPER = {"C": 256, "width": 512, "hidden": 512, "S": 512, "d": 2}
-SMALL = {"C": 96, "width": 64, "hidden": 128, "S": 64, "d": 2}
+PAPER = {"C": 256, "width": 512, "hidden": 512, "D": 512, "d": 2}
+SMALL = {"C": 96, "width": 64, "hidden": 128, "D": 64, "d": 2}
 RENAMED = {
     "static_encoder": "encoder.static",
     "pair_convolution": "pair",
@@ -29,32 +29,8 @@ device = torch.device("cpu")  # a page takes what it finds
 frames = judge = poses = seen = some = test = visible = watched = who = None
 
 
-class PairEncoder(nn.Module):
-    """q(s | x_1 ... x_N): what pairs of frames have in common."""
-
-    def __init__(self, C, width, hidden, S):
-        super().__init__()
-        self.pair = nn.Conv2d(2 * C, width, 3, padding=1)  # 2 C -> width channels
-        self.convolution = nn.Conv2d(width, width, 3, padding=1)  # width -> width
-        self.dense = nn.Sequential(  # (B, 16 width) -> (B, 2 S)
-            nn.Linear(16 * width, hidden),  # (B, 16 width) -> (B, hidden)
-            nn.ReLU(),
-            nn.Linear(hidden, 2 * S),  # (B, hidden) -> (B, 2 S)
-        )
-
-    def compare(self, h):  # equation (2), (B, N, C, 4, 4) -> (B, width, 4, 4)
-        i, j = (~torch.eye(h.shape[1], dtype=torch.bool)).nonzero().T  # all i != j
-        pairs = torch.cat([h[:, i], h[:, j]], 2)  # (B, N (N - 1), 2 C, 4, 4)
-        maps = F.relu(self.pair(pairs.flatten(0, 1)))  # (B N (N - 1), width, 4, 4)
-        return maps.unflatten(0, pairs.shape[:2]).mean(1)
-
-    def forward(self, h):  # mean and log-variance of s, (B, S) each
-        maps = F.relu(self.convolution(self.compare(h)))
-        return self.dense(maps.flatten(1)).chunk(2, 1)
-
-
 def paper_networks(size, side=32):
-    """The paper's trunk and decoder; size is S + d, the shapes are those of 32 x 32."""
+    """The paper's trunk and decoder; size is D + d, the shapes are those of 32 x 32."""
     down = [
         nn.Conv2d(3, 256, 4, 2, 1),  # (M, 3, 32, 32) -> (M, 256, 16, 16)
         nn.Conv2d(256, 256, 4, 2, 1),  # -> (M, 256, 8, 8)
@@ -68,28 +44,53 @@ def paper_networks(size, side=32):
     if side == 64:  # the paper's own size: one more layer each way
         down.append(nn.Conv2d(256, 256, 4, 2, 1))  # -> (M, 256, 4, 4)
         up.insert(0, nn.ConvTranspose2d(256, 256, 4, 2, 1))  # -> (M, 256, 8, 8)
-    trunk = []
-    decoder = [nn.Linear(size, 4096), nn.Unflatten(1, (256, 4, 4))]  # from (M, size)
-    for layer in down:
-        trunk += [layer, nn.LeakyReLU(0.2)]
-    for layer in up:
-        decoder += [nn.LeakyReLU(0.2), layer]
+    start = [nn.Linear(size, 4096), nn.Unflatten(1, (256, 4, 4))]  # from (M, size)
+    trunk = sum([[layer, nn.LeakyReLU(0.2)] for layer in down], [])
+    decoder = sum([[nn.LeakyReLU(0.2), layer] for layer in up], start)
     return nn.Sequential(*trunk), nn.Sequential(*decoder)
 
 
+class PairEncoder(nn.Module):
+    """q(s | x_1 ... x_N): what pairs of frames have in common."""
+
+    def __init__(self, C, width, hidden, D):
+        super().__init__()
+        self.pair = nn.Conv2d(2 * C, width, 3, padding=1)  # 2 C -> width channels
+        self.convolution = nn.Conv2d(width, width, 3, padding=1)  # width -> width
+        self.dense = nn.Sequential(  # (B, 16 width) -> (B, 2 D)
+            nn.Linear(16 * width, hidden),  # (B, 16 width) -> (B, hidden)
+            nn.ReLU(),
+            nn.Linear(hidden, 2 * D),  # (B, hidden) -> (B, 2 D)
+        )
+
+    def compare(self, h):
+        """Equation (2), from maps (B, N, C, 4, 4) to (B, width, 4, 4)."""
+        i, j = (~torch.eye(h.shape[1], dtype=torch.bool)).nonzero().T  # all i != j
+        pairs = torch.cat([h[:, i], h[:, j]], 2)  # (B, N (N - 1), 2 C, 4, 4)
+        maps = F.relu(self.pair(pairs.flatten(0, 1)))  # (B N (N - 1), width, 4, 4)
+        return maps.unflatten(0, pairs.shape[:2]).mean(1)
+
+    def forward(self, h):
+        """Mean and log-variance of s, (B, D) each, from maps (B, N, C, 4, 4)."""
+        maps = F.relu(self.convolution(self.compare(h)))  # (B, width, 4, 4)
+        return self.dense(maps.flatten(1)).chunk(2, 1)
+
+
 def draw(q, noise):
+    """A sample of a Gaussian; q: mean, log-variance. All have one shape."""
     mean, log_variance = q
     return mean + (log_variance / 2).exp() * noise
 
 
 def kl(q, p):
-    """KL(q || p), summed over the units; q and p are pairs of mean and log-variance."""
+    """KL(q || p) of means and log-variances, summed over units, (..., D) -> (...)."""
     (mean_q, log_q), (mean_p, log_p) = q, p
     squared = (mean_q - mean_p) ** 2 / log_p.exp()
     return 0.5 * ((log_q - log_p).exp() + squared - 1 + log_p - log_q).sum(-1)
 
 
 def dense(inputs, hidden, outputs):
+    """Three dense layers, (..., inputs) -> (..., outputs)."""
     return nn.Sequential(
         nn.Linear(inputs, hidden),  # (..., inputs) -> (..., hidden)
         nn.ReLU(),
@@ -100,53 +101,55 @@ def dense(inputs, hidden, outputs):
 
 
 class Encoder(nn.Module):
-    """q(s | x_1 ... x_N), q(d_i | s, x_i), and a draw of both codes."""
+    """q(s | x_1 ... x_N) and q(d_i | s, x_i), and a sample of both codes."""
 
-    def __init__(self, trunk, C, width, hidden, S, d):
+    def __init__(self, trunk, C, width, hidden, D, d):
         super().__init__()
         self.trunk = trunk
-        self.static = PairEncoder(C, width, hidden, S)
-        self.dynamic = dense(16 * C + S, hidden, 2 * d)
+        self.static = PairEncoder(C, width, hidden, D)
+        self.dynamic = dense(16 * C + D, hidden, 2 * d)
 
-    def look(self, x):  # (B, N, 3, H, W) -> (B, N, C, 4, 4)
+    def extract(self, x):
+        """The maps of all frames, (B, N, 3, H, W) -> (B, N, C, 4, 4)."""
         return self.trunk(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-    def read_d(self, h, s):  # mean and log-variance of each d_i, (B, N, d) each
-        s = s[:, None].expand(-1, h.shape[1], -1)  # (B, N, S)
+    def read_d(self, h, s):
+        """Mean and log-variance of each d_i, (B, N, d) each, from maps and s (B, D)."""
+        s = s[:, None].expand(-1, h.shape[1], -1)  # (B, N, D)
         return self.dynamic(torch.cat([h.flatten(2), s], 2)).chunk(2, 2)
 
     def forward(self, x, noise_s, noise_d):
-        h = self.look(x)
+        h = self.extract(x)
         q_s = self.static(h)
-        s = draw(q_s, noise_s)  # one for all frames, (B, S)
+        s = draw(q_s, noise_s)  # one for all frames, (B, D)
         q_d = self.read_d(h, s)
         return q_s, q_d, s, draw(q_d, noise_d)
 
 
-class UnorderedFrames(nn.Module):
-    def __init__(self, networks, C, width, hidden, S, d):
+class UnorderedFrames(nn.Module):  # s of all frames together, d of each
+    def __init__(self, networks, C, width, hidden, D, d):
         super().__init__()
         trunk, self.decoder = networks
-        self.encoder = Encoder(trunk, C, width, hidden, S, d)
-        self.prior = dense(S, hidden, 2 * d)  # p(d | s)
+        self.encoder = Encoder(trunk, C, width, hidden, D, d)
+        self.prior = dense(D, hidden, 2 * d)  # p(d | s)
 
     def loss(self, x, noise_s, noise_d):  # nats of each sample, three times (B,)
         q_s, q_d, s, d = self.encoder(x, noise_s, noise_d)
         p_s = torch.zeros_like(s), torch.zeros_like(s)  # p(s) = N(0, I)
         p_d = self.prior(s)[:, None].chunk(2, 2)  # the same for all frames
-        a = self.paint(s, d)
+        a = self.logits(s, d)
         error = F.softplus(a) - x * a  # -log p(x | s, d), Bernoulli, of each value
         return error.flatten(1).sum(1), kl(q_s, p_s), kl(q_d, p_d).sum(1)
 
-    def paint(self, s, d):  # (B, S), (B, N, d) -> logits (B, N, 3, H, W)
-        z = torch.cat([s[:, None].expand(-1, d.shape[1], -1), d], 2)  # (B, N, S + d)
-        return self.decoder(z.flatten(0, 1)).unflatten(0, d.shape[:2])
+    def logits(self, s, d):  # (B, D), (B, N, d) -> (B, N, 3, H, W)
+        codes = torch.cat([s[:, None].expand(-1, d.shape[1], -1), d], 2)
+        return self.decoder(codes.flatten(0, 1)).unflatten(0, d.shape[:2])
 
-    def encode(self, x):
-        return self.encoder(x, 0, 0)[2:]  # without noise, a draw is the mean
+    def encode(self, x):  # without noise, a sample is the mean
+        return self.encoder(x, 0, 0)[2:]
 
-    def decode(self, s, d):
-        return torch.sigmoid(self.paint(s, d))
+    def decode(self, s, d):  # (B, N, 3, H, W), values between 0 and 1
+        return torch.sigmoid(self.logits(s, d))
 
 
 def small_networks(size):
@@ -161,12 +164,9 @@ def small_networks(size):
         nn.ConvTranspose2d(64, 32, 4, 2, 1),  # -> (M, 32, 16, 16)
         nn.ConvTranspose2d(32, 3, 4, 2, 1),  # -> (M, 3, 32, 32)
     ]
-    trunk = []
-    decoder = [nn.Linear(size, 1536), nn.Unflatten(1, (96, 4, 4))]  # from (M, size)
-    for layer in down:
-        trunk += [layer, nn.LeakyReLU(0.2)]
-    for layer in up:
-        decoder += [nn.LeakyReLU(0.2), layer]
+    start = [nn.Linear(size, 1536), nn.Unflatten(1, (96, 4, 4))]  # from (M, size)
+    trunk = sum([[layer, nn.LeakyReLU(0.2)] for layer in down], [])
+    decoder = sum([[nn.LeakyReLU(0.2), layer] for layer in up], start)
     return nn.Sequential(*trunk), nn.Sequential(*decoder)
 
 
@@ -182,31 +182,32 @@ def H(mean):
 
 
 def pick(allowed, N, generator):
-    """N different poses of each character at random, (B, N), of those allowed (B, 178)."""
+    """N different poses of each character, (B, N), of those allowed (B, 178)."""
     chances = torch.rand(allowed.shape, generator=generator) * allowed
     return chances.topk(N, dim=1).indices
 
 
 def draw_sets(generator, count=8):
-    """N frames of each of so many random characters, (B, N, 3, 32, 32)."""
+    """N frames of each of `count` random characters, (B, N, 3, 32, 32)."""
     rows = torch.randint(len(frames), (count,), generator=generator)
     poses = pick(seen[rows], N, generator)
     return frames[rows[:, None], poses].float() / 255
 
 
-def begin_as_paper(model):
-    """The first weights; returns the model on the device."""
+def initialise(model, draw_weights=nn.init.xavier_uniform_):
+    """Initial weights, the paper's or others; returns the model on the device."""
     for layer in model.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(layer.weight)
+            draw_weights(layer.weight)
             nn.init.zeros_(layer.bias)
-    nn.init.zeros_(model.prior[-1].weight)  # p(d | s) begins as N(0, I)
+    nn.init.zeros_(model.prior[-1].weight)  # p(d | s) starts out as N(0, I)
     return model.to(device)
 
 
-def small_model(seed):
+def small_model(seed, draw_weights=nn.init.xavier_uniform_):
     torch.manual_seed(seed)
-    return begin_as_paper(UnorderedFrames(small_networks(66), **SMALL))
+    model = UnorderedFrames(small_networks(66), **SMALL)
+    return initialise(model, draw_weights)
 
 
 def add(error, kl_s, kl_d):
@@ -217,12 +218,12 @@ def train(model, updates, seed, objective=add, adam=None, draw=None, path=None):
     """The training loop; after each update it gives the terms of the loss."""
     generator = torch.Generator().manual_seed(seed)
     adam = adam or torch.optim.Adam(model.parameters(), lr=1e-3)
-    S, d = model.prior[0].in_features, model.prior[-1].out_features // 2
+    D, d = model.prior[0].in_features, model.prior[-1].out_features // 2
     parts = {"model": model, "adam": adam, "generator": generator}
     in_16_bits = device.type == "cuda" and path is not None
     for update in resume(path, updates, **parts):  # 1, 2, ...
-        x = (draw or draw_sets)(generator).to(device)
-        noise_s = torch.randn(len(x), S, generator=generator).to(device)
+        x = (draw or draw_sets)(generator).to(device)  # (B, N, 3, H, W)
+        noise_s = torch.randn(len(x), D, generator=generator).to(device)
         noise_d = torch.randn(*x.shape[:2], d, generator=generator).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
             terms = model.loss(x, noise_s, noise_d)  # nats of each sample
@@ -235,8 +236,8 @@ def train(model, updates, seed, objective=add, adam=None, draw=None, path=None):
 
 
 @torch.no_grad()
-def look(model):
-    """Codes of the watched frames, and how often the judge is right on them, decoded."""
+def judge_watched(model):
+    """Codes of the watched frames, and the shares right of what is decoded."""
     s, d = model.encode(watched)
     named = judge_classes(judge, model.decode(s, d).cpu().flatten(0, 1))
     shares = {}
@@ -244,14 +245,6 @@ def look(model):
         is_right = named[name].view_as(poses) == test.labels[name][:some, None]
         shares[name] = is_right[visible[name][poses]].float().mean().item()
     return s, d, shares
-
-
-@torch.no_grad()
-def measure_kl(model):
-    """The KL term of s in nats, a mean over the watched samples."""
-    mean, log_variance = model.encoder.static(model.encoder.look(watched))
-    standard = torch.zeros_like(mean), torch.zeros_like(mean)
-    return kl((mean, log_variance), standard).mean().item()
 
 
 def make_grid(d, side, share):
@@ -285,7 +278,7 @@ def draw_absent(model, s, on_test=False):
     own = sheets[who, pick(allowed, N, generator)].float() / 255
     pose = pick(1 - allowed, 1, generator)  # (some, 1): never in training
     other = (test.frames[who, pose].float() / 255).to(device)
-    d, _ = model.encoder.read_d(model.encoder.look(other), s)
+    d, _ = model.encoder.read_d(model.encoder.extract(other), s)
     s = s if on_test else model.encode(own.to(device))[0]
     return model.decode(s, d)[:, 0].cpu(), pose[:, 0]
 
@@ -294,16 +287,15 @@ def count_absent(model, s, on_test=False):
     """How often the judge names the right action and direction in them."""
     drawn, pose = draw_absent(model, s, on_test)
     named = judge_classes(judge, drawn)
-    is_right = [
-        named[name] == POSE_LABELS[name][pose] for name in ("action", "direction")
-    ]
-    return (is_right[0] & is_right[1]).float().mean().item()
+    is_right = named["action"] == POSE_LABELS["action"][pose]
+    is_right &= named["direction"] == POSE_LABELS["direction"][pose]
+    return is_right.float().mean().item()
 
 
 def build_paper_size(seed):
     torch.manual_seed(seed)
     networks = paper_networks(514, side=64)
-    return begin_as_paper(UnorderedFrames(networks, **PAPER))
+    return initialise(UnorderedFrames(networks, **PAPER))
 
 
 def train_paper_size(path, sheets, seed, updates, batch, count, rate):
@@ -342,28 +334,5 @@ def judge_paper_size(path, sheets):
     return big.decode(s[FOUR], make_grid(d, 3, 0.7).expand(4, -1, -1)).cpu()
 
 
-class Alone(PairEncoder):
-    """The same layers, without pairs."""
-
-    def compare(self, h):
-        pairs = torch.cat([h, h], 2)  # each frame with itself, (B, N, 2 C, 4, 4)
-        maps = F.relu(self.pair(pairs.flatten(0, 1)))
-        return maps.unflatten(0, pairs.shape[:2]).mean(1)
-
-
 def tenfold(error, kl_s, kl_d):
     return error + 10 * kl_s + kl_d
-
-
-class Palette(nn.Module):
-    """Logits of frames: s fills K pots of colour, a drawing says which pixel gets which."""
-
-    def __init__(self, drawing, S, K=12):
-        super().__init__()
-        self.S, self.drawing = S, drawing  # (M, S + d) -> (M, K, H, W)
-        self.pots = nn.Linear(S, 3 * K)  # (M, S) -> (M, 3 K)
-
-    def forward(self, z):
-        pots = self.pots(z[:, : self.S]).unflatten(1, (3, -1))  # (M, 3, K)
-        shares = self.drawing(z).softmax(1)  # (M, K, H, W): of each pixel they sum to 1
-        return 3 * torch.einsum("mck,mkhw->mchw", pots, shares)
