@@ -206,16 +206,16 @@ def list_made(node: ast.stmt) -> list[str]:
 def to_library(model: Any) -> Any:
     """The library's model with the weights of one that was typed, of notebook 11, 22 or 32.
 
-    The image networks must be the paper's or ours of that page. RuntimeError by PyTorch for others.
+    The image networks must be the paper's or ours of that page, for paper B those of 32 x 32.
     """
     numbers = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
     name = type(model).__name__
     if name not in numbers:
         raise TypeError(f"model: expected a class of {', '.join(numbers)}, found {name}")
     config = import_module(f"{__name__}.n{numbers[name]}").read_config(model)
-    library = getattr(unbraid, name)(**config)
+    library = getattr(unbraid, name)(**config).to(next(model.parameters()))
     rename = import_module(f"unbraid.lessons.n{numbers[name]}").rename
     weights = model.state_dict()
     mine = {theirs: weights[rename(theirs)] for theirs in library.state_dict()}
     library.load_state_dict(mine)
-    return library.to(next(model.parameters())).train(model.training)
+    return library.train(model.training)
