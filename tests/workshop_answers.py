@@ -15,7 +15,31 @@ STACK = "return torch.stack([error.sum(1), error[:, 0], kl_s, kl_d]).mean(1)"
 SEEN = "costs.append(kl(q, p).unflatten(1, (self.K, self.d)).sum(2))  # (B, K)"
 PREDICT = "p = self.predict(codes[-1])  # predict"
 
+MAPS = "return maps.unflatten(0, pairs.shape[:2]).mean(1)"
+NATS = "error.flatten(1).sum(1)"
+
 VARIANTS = [
+    (
+        "22",
+        "PairEncoder.compare",
+        "i, j = (~torch.eye(h.shape[1], dtype=torch.bool)).nonzero().T  # all i != j",
+        "both = [(i, j) for i in range(h.shape[1]) for j in range(h.shape[1]) if i != j]\n"
+        "        i, j = map(list, zip(*both[::-1]))",
+    ),
+    (
+        "22",
+        "PairEncoder.compare",
+        MAPS,
+        'return torch.einsum("bpchw->bchw", maps.unflatten(0, pairs.shape[:2])) / len(i)',
+    ),
+    ("22", "draw", "(log_variance / 2).exp()", "log_variance.exp().sqrt()"),
+    ("22", "Encoder.read_d", ".chunk(2, 2)", ".unflatten(2, (2, -1)).unbind(2)"),
+    (
+        "22",
+        "UnorderedFrames.loss",
+        "error = F.softplus(a) - x * a",
+        'error = F.binary_cross_entropy_with_logits(a, x, reduction="none")',
+    ),
     (
         "11",
         "kl",
@@ -122,6 +146,50 @@ VARIANTS = [
 ]
 
 MUTANTS = [
+    (
+        "22",
+        "PairEncoder.compare",
+        "~torch.eye(h.shape[1], dtype=torch.bool)",
+        "torch.eye(h.shape[1]) < 2",
+        "with itself as well",
+    ),
+    (
+        "22",
+        "PairEncoder.compare",
+        MAPS,
+        "return maps.unflatten(0, pairs.shape[:2]).sum(1)",
+        "sum over the pairs",
+    ),
+    (
+        "22",
+        "PairEncoder.compare",
+        "[h[:, i], h[:, j]], 2)",
+        "[h[:, i], h[:, j]], 1).unflatten(1, (2, -1)).flip(1)[:, 0].repeat(1, 1, 2, 1, 1)",
+        "",
+    ),
+    ("22", "draw", "(log_variance / 2).exp()", "torch.exp(log_variance)", "σ² for σ"),
+    ("22", "kl", ").sum(-1)", ").sum()", "shape"),
+    ("22", "kl", "squared - 1 + log_p - log_q", "squared - 1 - log_p + log_q", "sign"),
+    ("22", "Encoder.read_d", "[h.flatten(2), s]", "[s, h.flatten(2)]", "order"),
+    (
+        "22",
+        "Encoder.forward",
+        "q_d = self.read_d(h, s)",
+        "q_d = self.read_d(h, q_s[0])",
+        "not its mean",
+    ),
+    (
+        "22",
+        "Encoder.forward",
+        "s = draw(q_s, noise_s)",
+        "s = draw(q_s, noise_s).detach()",
+        "gradient",
+    ),
+    ("22", "UnorderedFrames.loss", "F.softplus(a) - x * a", "F.softplus(a) + a * x", "sign"),
+    ("22", "UnorderedFrames.loss", NATS, "error.flatten(1).mean(1)", "not their mean"),
+    ("22", "UnorderedFrames.loss", "kl(q_d, p_d)", "kl(q_d, (0 * d, 0 * d))", "not from N(0, I)"),
+    ("22", "UnorderedFrames.loss", "kl(q_d, p_d).sum(1)", "kl(q_d, p_d)[:, 0]", "KL of d"),
+    ("22", "train", "        adam.zero_grad()\n", "", "zero_grad"),
     ("11", "kl", "squared - 1 + log_p - log_q", "squared - 1 - (log_p - log_q)", "sign"),
     ("11", "kl", "return 0.5 * (", "return (", "½"),
     (
