@@ -48,7 +48,7 @@ lab: $(ENVIRONMENT)  ## learn: JupyterLab on your own copies of the notebooks, i
 	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
 	$(PYTHON) -m tools desk
 	@echo "JupyterLab starts; its address follows"
-	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab" $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
+	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab" PYTHONPATH="$(CURDIR)/mine/workshop$(if $(PYTHONPATH),:$(PYTHONPATH))" $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
 
 run: $(ENVIRONMENT)  ## learn: run the notebooks into build/run (ONLY="00 13", PROFILE=smoke)
 	$(PYTHON) -m tools run --profile "$(PROFILE)" --to build/run --only "$(ONLY)"

@@ -4,6 +4,7 @@ A runner of a few lines grades them here; in `make grading` the grader itself do
 lives in an environment of its own.
 """
 
+import ast
 import re
 import shutil
 import subprocess
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
 from nbformat.v4 import new_code_cell
+from unbraid.course.workshop import read_texts
 
 from tools import assignment
 
@@ -146,3 +149,34 @@ def test_what_is_no_exercise_is_refused(change, says, source, tmp_path):
     nbformat.write(book, source)
     with pytest.raises(ValueError, match=re.escape(says)):
         assignment.write_assignment(tmp_path / "build", folder=source.parent)
+
+
+@pytest.mark.parametrize("number", ["11", "32"])
+def test_a_workshops_functions_are_questions(number, root, tmp_path):
+    """Each function gives a point if it is typed, and none as it is handed out."""
+    (path,) = assignment.write_assignment(tmp_path, number, root / "notebooks", "smoke")
+    book = nbformat.read(path, 4)
+    texts, names = read_texts(number), {"device": torch.device("cpu")}
+    for cell in book.cells:  # what is imported, without the rest of the page
+        if cell.cell_type == "code":
+            kinds = ast.Import | ast.ImportFrom
+            nodes = [node for node in ast.parse(cell.source).body if isinstance(node, kinds)]
+            exec(compile(ast.Module(nodes, []), "<imports>", "exec"), names)
+    tests = {cell.source: cell.outputs[0].data["text/plain"] for cell in find_tests(book)}
+    assert sorted(tests.values()) == sorted(f"{name}: right" for name in texts)
+    for keep_solutions in (False, True):
+        for cell in book.cells:
+            if "# BEGIN SOLUTION NO PROMPT" in cell.source and "NotImplemented" in cell.source:
+                source = cell.source if keep_solutions else SOLUTION.sub("", cell.source)
+                exec(source, names)
+        for source, right in tests.items():
+            *lines, last = source.splitlines()
+            exec("\n".join(lines), names)
+            assert (repr(eval(last, names)) == right) == keep_solutions
+
+
+def find_tests(book):
+    """The hidden tests of a workshop."""
+    return [
+        cell for cell in book.cells if cell.source.startswith("# HIDDEN\nfrom unbraid.course im")
+    ]

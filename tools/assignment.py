@@ -1,4 +1,4 @@
-"""A notebook's exercises in the form that otter-grader reads.
+"""A notebook's exercises in the form that otter-grader reads, and the functions of its workshop.
 
 It holds the stub and the solution in one cell, and the expectation in a hidden test. The grader
 itself takes them apart: `otter assign`.
@@ -6,6 +6,7 @@ itself takes them apart: `otter assign`.
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,13 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output, new_raw_cell
+from unbraid.course.workshop import read_texts
 
 from tools.files import copy_drawings, select_notebooks, tags, write
+from tools.workshop import KEY, empty, make_hint
 
 POINTS = {"recall": 1, "build": 2, "investigate": 3}
+DEFINITIONS = ast.FunctionDef | ast.ClassDef
 CELL_TAGS = ("exercise", "stub", "expectation", "check", "solution")
 HEADING = re.compile(r"^#+ Exercise (\d+\.\d+) · (recall|build|investigate)", re.MULTILINE)
 CHECK = re.compile(r"""^check\(["'][\d.]+["'], (.+)\)[ ]*$""", re.MULTILINE)
@@ -36,6 +40,11 @@ from unbraid.course.exercises import check, expect
 with redirect_stdout(StringIO()):
     verdict = check("{number}", {answer})
 verdict"""
+
+TYPED = """\
+# HIDDEN
+from unbraid.course import workshop
+workshop.check("{number}", "{name}", {typed})"""
 
 
 @dataclass
@@ -98,6 +107,7 @@ def write_assignment(
         for exercise in find_exercises(book):
             question = exercise.write_question()
             replaced |= {id(cell): question.get(tag, []) for tag, cell in exercise.parts.items()}
+        replaced |= ask_to_type(book, notebook.name[:2])
         place = Path(to) / notebook.name[:2]
         drawings = copy_drawings(notebook.parent, place, book)
         settings = OTTER_SETTINGS.format(name=notebook.stem)
@@ -112,6 +122,37 @@ def write_assignment(
         set_profile(book, profile)
         written.append(write(book, place / notebook.name))
     return written
+
+
+def ask_to_type(book: NotebookNode, number: str) -> dict[int, list[NotebookNode]]:
+    """Questions in the place of cells whose functions a workshop leaves to the reader, by id(cell).
+
+    Each function gives a point. What a cell runs after its definitions follows the question.
+    """
+    replaced = {}
+    for cell in book.cells:
+        wanted = cell.metadata.pop(KEY, [])
+        texts = {name: text for name, text in read_texts(number).items() if name in wanted}
+        if not texts:
+            continue
+        nodes = ast.parse(cell.source).body
+        last = max(node.end_lineno or 0 for node in nodes if isinstance(node, DEFINITIONS))
+        lines = cell.source.split("\n")
+        given, rest = "\n".join(lines[:last]), "\n".join(lines[last:]).strip()
+        stub = empty(given, {name: text["gives"] for name, text in texts.items()})
+        answer = f"{stub}\n# BEGIN SOLUTION NO PROMPT\n{given}\n# END SOLUTION"
+        question = f"# BEGIN QUESTION\nname: {'_'.join(texts).replace('.', '_')}\n"
+        cells = [new_raw_cell(f"{question}points: {len(texts)}\ncheck_cell: false")]
+        cells += [new_raw_cell("# BEGIN SOLUTION"), new_code_cell(answer)]
+        cells += [new_raw_cell("# END SOLUTION"), *(make_hint(name, texts) for name in texts)]
+        cells.append(new_raw_cell("# BEGIN TESTS"))
+        for name in texts:
+            test = TYPED.format(number=number, name=name, typed=name.split(".")[0])
+            output = new_output("execute_result", {"text/plain": f"{name}: right"})
+            cells.append(new_code_cell(test, outputs=[output]))
+        cells += [new_raw_cell("# END TESTS"), new_raw_cell("# END QUESTION")]
+        replaced[id(cell)] = cells + [new_code_cell(rest)] * bool(rest)
+    return replaced
 
 
 def set_profile(book: NotebookNode, profile: str) -> None:

@@ -15,7 +15,9 @@ import html
 import platform
 import re
 import shutil
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -24,8 +26,11 @@ from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
 from unbraid.progress import progress_bar
 
+from tools.editions import LINK, make_student
 from tools.files import copy_drawings, select_notebooks, tags, write
+from tools.workshop import has_workshop
 
+WORKSHOP = "workshop"  # in the desk: the editions in which one types the model
 BASES = ".base"  # in the desk: each notebook as it was when it came from the course
 BACKUPS = ".before-update"  # in the desk: a dated folder for each update, with the copies before
 MARK = "**The course has changed the cell above.** Yours stays; the course's new version follows."
@@ -51,28 +56,38 @@ PROGRAM = re.compile(
     rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|\bformaction\b|{ADDRESSES}", re.IGNORECASE
 )
 Cells = list[NotebookNode]
+Read = Callable[[Path], NotebookNode]
 
 
 def lay_out(root: Path, desk: Path | None = None) -> list[Path]:
     """Copy the notebooks of a clone into a folder, and trust the copies; what is there stays.
 
-    desk: the folder, by default mine/ of the clone. The drawings that the notebooks show come
-    along, always as the course has them now. A copy follows its notebook to a new name. Returns the
-    new copies.
+    desk: the folder, by default mine/ of the clone; in its folder workshop/ lie the workshop
+    editions. The drawings that the notebooks show come along, always as the course has them now. A
+    copy follows its notebook to a new name. Returns the new copies.
     """
-    desk = desk or root / "mine"
     created = []
-    with sit_down(desk):
-        copy_drawings(root / "notebooks", desk)
-        for notebook in progress_bar(select_notebooks(root / "notebooks"), "copying notebooks"):
-            mine = desk / notebook.name
-            follow_rename(mine)
-            if not mine.exists():
-                book = read_course(notebook)
-                write_whole(book, desk / BASES / notebook.name)
-                trust(write_whole(book, mine))
-                created.append(mine)
+    for place, reads in list_places(root, desk or root / "mine").items():
+        with sit_down(place):
+            copy_drawings(root / "notebooks", place)
+            for notebook, read in progress_bar(reads.items(), f"copying to {place.name}"):
+                mine = place / notebook.name
+                follow_rename(mine)
+                if not mine.exists():
+                    book = read(notebook)
+                    write_whole(book, place / BASES / notebook.name)
+                    trust(write_whole(book, mine))
+                    created.append(mine)
     return created
+
+
+def list_places(root: Path, desk: Path) -> dict[Path, dict[Path, Read]]:
+    """The folders of a desk: for each, which notebooks lie there, and how each is read."""
+    notebooks = select_notebooks(root / "notebooks")
+    places: dict[Path, dict[Path, Read]] = {desk: dict.fromkeys(notebooks, read_course)}
+    if typed := [path for path in notebooks if has_workshop(path)]:
+        places[desk / WORKSHOP] = dict.fromkeys(typed, read_workshop)
+    return places
 
 
 def sit_down(desk: Path) -> FileLock:
@@ -103,38 +118,61 @@ def read_course(notebook: Path) -> NotebookNode:
     return book
 
 
+def read_workshop(notebook: Path) -> NotebookNode:
+    """The workshop edition of a notebook; its links lead from a folder of the desk."""
+    book = make_student(nbformat.read(notebook, 4), notebook)
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(partial(climb, notebook.parent), cell.source)
+    return book
+
+
+def climb(folder: Path, match: re.Match) -> str:
+    """A link to a file of the course, from one folder further down."""
+    opening, link = match.groups()
+    return f"{opening}../{link}" if (folder / link).exists() else match[0]
+
+
 def update(root: Path, desk: Path | None = None) -> list[str]:
     """Merge what has changed in notebooks/ into a desk, by default mine/.
 
     Returns a line for each notebook concerned. A copy that cannot be merged is named and left
     alone. Each update that changes any keeps the copies before in a dated folder of its own in
-    .before-update of the desk.
+    .before-update of the desk, or of its workshop.
     """
     desk = desk or root / "mine"
     with sit_down(desk):
-        lines = [f"{path.name}: new" for path in lay_out(root, desk)]
-        backup = desk / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
-        # All are read before anything is written, so that a damaged one stops the update whole.
-        courses = {path: read_course(path) for path in select_notebooks(root / "notebooks")}
-        for notebook, course in courses.items():
-            path = desk / notebook.name
-            try:
-                base, mine = read_valid(desk / BASES / notebook.name), read_valid(path)
-            except ValueError as error:
-                lines.append(f"{notebook.name}: left alone, {error}")
-                continue
-            if base.cells == course.cells:
-                continue
-            backup.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, backup / path.name)
-            is_trusted = NotebookNotary().check_signature(mine)
-            merged = write_whole(merge(base, mine, course), path)
-            if is_trusted:  # What a reader does not trust is not trusted after an update, either.
-                trust(merged)
-            write_whole(course, desk / BASES / path.name)
-            doubled = sum(cell.source == MARK for cell in merged.cells)
-            lines.append(f"{path.name}: updated, {doubled} cells stand beside yours")
+        lines = [f"{path.relative_to(desk)}: new" for path in lay_out(root, desk)]
+        for place, reads in list_places(root, desk).items():
+            with sit_down(place):
+                # All are read before anything is written: a damaged one stops the update whole.
+                courses = {place / path.name: read(path) for path, read in reads.items()}
+                lines += update_copies(place, courses)
         return lines
+
+
+def update_copies(place: Path, courses: dict[Path, NotebookNode]) -> list[str]:
+    """Merge what the course has now into the copies of one folder."""
+    lines = []
+    backup = place / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
+    for path, course in courses.items():
+        try:
+            base, mine = read_valid(place / BASES / path.name), read_valid(path)
+        except ValueError as error:
+            lines.append(f"{path.name}: left alone, {error}")
+            continue
+        if base.cells == course.cells:
+            continue
+        backup.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, backup / path.name)
+        is_trusted = NotebookNotary().check_signature(mine)
+        merged = write_whole(merge(base, mine, course), path)
+        if is_trusted:  # What a reader does not trust is not trusted after an update, either.
+            trust(merged)
+        write_whole(course, place / BASES / path.name)
+        doubled = sum(cell.source == MARK for cell in merged.cells)
+        lines.append(f"{path.name}: updated, {doubled} cells stand beside yours")
+    return lines
 
 
 def read_valid(path: Path) -> NotebookNode:

@@ -1,6 +1,7 @@
 """Editions of the notebooks, made from the committed ones by the tags of their cells.
 
-Learners get them without solutions, teachers with open solutions and a note at the top.
+Learners get them without solutions, and those of models as a workshop, teachers with open solutions
+and a note at the top.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from nbformat import NotebookNode
 
 from tools.files import copy_drawings, select_notebooks, tags, write
 from tools.pace import HEADING, NUMBER, Section, measure_sections
+from tools.workshop import is_workshop, make_workshop
 
 FOR_LEARNERS = TagRemovePreprocessor(
     enabled=True, remove_cell_tags={"solution"}, remove_all_outputs_tags={"check"}
@@ -51,7 +53,7 @@ def write_edition(
     for notebook in notebooks:
         book = nbformat.read(notebook, 4)
         if edition == "student":
-            book, _ = FOR_LEARNERS(book, {})
+            book = make_student(book, notebook)
         else:
             open_folded(book)
             lecture = lectures.get(notebook.name[:2], set())
@@ -65,6 +67,14 @@ def write_edition(
         written.append(write(book, Path(to) / notebook.name))
     copy_drawings(notebooks[0].parent, Path(to))
     return written
+
+
+def make_student(book: NotebookNode, notebook: Path) -> NotebookNode:
+    """A notebook as learners get it; where they can type its model, its workshop edition."""
+    book, _ = FOR_LEARNERS(book, {})
+    if is_workshop(book):
+        make_workshop(book, notebook.name[:2])
+    return book
 
 
 def open_folded(book: NotebookNode) -> None:

@@ -7,12 +7,11 @@ things of the page, such as its data.
 """
 
 import ast
-import builtins
 from itertools import groupby
 from pathlib import Path
 
 from unbraid.files import write_atomically
-from unbraid.lessons import read_statements
+from unbraid.lessons import list_free, read_statements
 
 from tools import files
 
@@ -113,15 +112,3 @@ class Page:
             key=lambda line: (line.split()[1].split(".")[0] in ours, line.startswith("from"))
         )
         return "\n".join(lines)
-
-
-def list_free(node: ast.AST) -> set[str]:
-    """The names that a piece of code takes from outside."""
-    own = {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
-    used: set[str] = set()
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name):
-            (used if isinstance(each.ctx, ast.Load) else own).add(each.id)
-        elif isinstance(each, ast.FunctionDef | ast.ClassDef):
-            own.add(each.name)
-    return used - own - set(dir(builtins))

@@ -13,7 +13,7 @@ from unbraid.files import write_atomically
 ROOT = Path(__file__).resolve().parents[1]  # the clone
 MARK = ".unbraid"  # in a folder whose notebooks and pages the commands wrote, and may replace
 ADDRESS = "address"  # the tag of the cell that installs the course elsewhere: it is not counted
-KEPT_METADATA = ("tags", "jupyter", "slide")  # of a cell, written by hand
+KEPT_METADATA = ("tags", "jupyter", "slide", "workshop")  # of a cell, written by hand
 NOTEBOOK_METADATA = {  # what JupyterLab writes, but for the version of Python
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {

@@ -1,11 +1,13 @@
 """Who learns the direction first: notebook 32's own training, with and without its two helps.
 
-`python -m papers.c.own_race` runs the functions that the notebook shows. All along a run swaps and
-probes are those of the validation characters; the test clips are measured once, at its end. Runs
-whose rows are in the table are not made again.
+`python -m papers.c.own_race` trains by the functions that the notebook shows. All along a run swaps
+and probes are those of the validation characters; the test clips are measured once, at its end.
+Runs whose rows are in the table are not made again.
 """
 
-from unbraid import records
+import torch
+from sklearn.linear_model import RidgeClassifier
+from unbraid import Sequences, records
 from unbraid.data import sprites
 from unbraid.lessons import n32
 
@@ -22,8 +24,25 @@ RUNS = {  # updates, has d a head start, has it other prices
 }
 
 
+def look(model: n32.SingleElement, clips: Sequences) -> dict[str, float]:
+    """Scores of the swaps, and how well a probe reads the direction from a draw."""
+    model.eval()
+    row = n32.score_swaps(clips, *n32.swap_all(model, clips))
+    parts = (clips.frames / 255).to(n32.device).split(300)
+    with torch.no_grad():
+        q = [model.posterior(part, torch.zeros_like) for part in parts]
+    draws = {"s": torch.cat([n32.draw(q_s) for q_s, _ in q]).cpu()}
+    draws["d"] = torch.cat([n32.draw(q_d)[:, 3] for _, q_d in q]).cpu()  # of frame 4
+    way, half = clips.labels["direction"], len(clips.frames) // 2
+    for name, code in draws.items():
+        probe = RidgeClassifier().fit(code[:half], way[:half])
+        row[f"probe of {name}"] = probe.score(code[half:], way[half:])
+    model.train()
+    return row
+
+
 def train_one(name: str, seed: int, updates: int) -> list[dict]:
-    """What the notebook's `watch` sees of a run, often at first, and at the end of test clips."""
+    """What `look` sees of a run, often at first, and at the end of test clips."""
     _, has_start, has_prices = RUNS[name]
     practice, validation = sprites.load("fit", 32).frames, sprites.load("validation", 32)
     model = n32.small_model(seed)
@@ -36,10 +55,10 @@ def train_one(name: str, seed: int, updates: int) -> list[dict]:
     about, rows = {"run": name, "seed": seed}, []
     for update, seconds in watch(training, MARKS):
         seen = {"update": update, "seconds": seconds, "split": "validation"}
-        rows.append(about | seen | n32.watch(model, validation))
+        rows.append(about | seen | look(model, validation))
     if name == "both":
         seen = {"update": updates, "seconds": seconds, "split": "test"}
-        rows.append(about | seen | n32.watch(model, sprites.load("test", 32)))
+        rows.append(about | seen | look(model, sprites.load("test", 32)))
     return rows
 
 

@@ -4,6 +4,7 @@
 """
 
 import ast
+import builtins
 import inspect
 import json
 from collections.abc import Iterator
@@ -22,6 +23,18 @@ def read_statements(path: Path) -> Iterator[tuple[ast.stmt, str]]:
             for node in ast.parse(source).body:
                 first = min([node, *getattr(node, "decorator_list", [])], key=lambda n: n.lineno)
                 yield node, "\n".join(source.split("\n")[first.lineno - 1 : node.end_lineno])
+
+
+def list_free(node: ast.AST) -> set[str]:
+    """The names that a piece of code takes from outside."""
+    own = {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+    used: set[str] = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            (used if isinstance(each.ctx, ast.Load) else own).add(each.id)
+        elif isinstance(each, ast.FunctionDef | ast.ClassDef):
+            own.add(each.name)
+    return used - own - set(dir(builtins))
 
 
 def note_changes(number: str) -> None:

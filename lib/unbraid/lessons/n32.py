@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import RidgeClassifier
 from torch import nn
 from unbraid.checkpoints import load, resume
 from unbraid.paper_size import Row, print_verdict
 
+SMALL = {"features": 96, "hidden": 32, "units": 64, "S": 32, "D": 32}
 PAPER = {"features": 256, "hidden": 64, "units": 256, "S": 256, "D": 256}
 GRADIENTS = {  # ours: the library's name
     "posterior.encoder.0": "codec.encoder.0",
@@ -26,7 +26,7 @@ def kl(q, p=None):
 
 
 def draw(q):
-    """A draw from the distribution q, a pair of mean and log-variance."""
+    """A draw from q, a pair of mean and log-variance."""
     return q[0] + (q[1] / 2).exp() * torch.randn_like(q[0])
 
 
@@ -40,6 +40,36 @@ class Head(nn.Module):
 
     def forward(self, h):
         return self.mean(h), self.log_variance(h)
+
+
+def paper_networks(features, size):
+    """The paper's image networks for 64 x 64; size is that of s and d together."""
+    down = [
+        nn.Conv2d(3, 64, 4, 2, 1),  # (N, 3, 64, 64) -> (N, 64, 32, 32)
+        nn.Conv2d(64, 128, 4, 2, 1),  # -> (N, 128, 16, 16)
+        nn.Conv2d(128, 256, 4, 2, 1),  # -> (N, 256, 8, 8)
+        nn.Conv2d(256, 512, 4, 2, 1),  # -> (N, 512, 4, 4)
+        nn.Conv2d(512, features, 4),  # -> (N, features, 1, 1)
+    ]
+    up = [
+        nn.ConvTranspose2d(size, 512, 4),  # (N, size, 1, 1) -> (N, 512, 4, 4)
+        nn.ConvTranspose2d(512, 256, 4, 2, 1),  # -> (N, 256, 8, 8)
+        nn.ConvTranspose2d(256, 128, 4, 2, 1),  # -> (N, 128, 16, 16)
+        nn.ConvTranspose2d(128, 64, 4, 2, 1),  # -> (N, 64, 32, 32)
+        nn.ConvTranspose2d(64, 3, 4, 2, 1),  # -> (N, 3, 64, 64)
+    ]
+    return connect(down, up, size)
+
+
+def connect(down, up, size):
+    """Encoder and decoder: between convolutions, batch normalisation and leaky ReLU."""
+    encoder, decoder = [], [nn.Unflatten(1, (size, 1, 1))]
+    for layers, parts in ((down, encoder), (up, decoder)):
+        for layer in layers:
+            parts += [layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(0.2)]
+    encoder[-1:] = nn.Tanh(), nn.Flatten()  # features between -1 and 1
+    decoder[-2:] = [nn.Sigmoid()]  # pixels between 0 and 1
+    return nn.Sequential(*encoder), nn.Sequential(*decoder)
 
 
 class Posterior(nn.Module):
@@ -104,36 +134,6 @@ class SingleElement(nn.Module):
         return self.decode(s[donor], d)
 
 
-def paper_networks(features, size):
-    """The paper's image networks for 64 x 64; size is that of s and d together."""
-    down = [
-        nn.Conv2d(3, 64, 4, 2, 1),  # (N, 3, 64, 64) -> (N, 64, 32, 32)
-        nn.Conv2d(64, 128, 4, 2, 1),  # -> (N, 128, 16, 16)
-        nn.Conv2d(128, 256, 4, 2, 1),  # -> (N, 256, 8, 8)
-        nn.Conv2d(256, 512, 4, 2, 1),  # -> (N, 512, 4, 4)
-        nn.Conv2d(512, features, 4),  # -> (N, features, 1, 1)
-    ]
-    up = [
-        nn.ConvTranspose2d(size, 512, 4),  # (N, size, 1, 1) -> (N, 512, 4, 4)
-        nn.ConvTranspose2d(512, 256, 4, 2, 1),  # -> (N, 256, 8, 8)
-        nn.ConvTranspose2d(256, 128, 4, 2, 1),  # -> (N, 128, 16, 16)
-        nn.ConvTranspose2d(128, 64, 4, 2, 1),  # -> (N, 64, 32, 32)
-        nn.ConvTranspose2d(64, 3, 4, 2, 1),  # -> (N, 3, 64, 64)
-    ]
-    return connect(down, up, size)
-
-
-def connect(down, up, size):
-    """Encoder and decoder: between convolutions, batch normalisation and leaky ReLU."""
-    encoder, decoder = [], [nn.Unflatten(1, (size, 1, 1))]
-    for layers, parts in ((down, encoder), (up, decoder)):
-        for layer in layers:
-            parts += [layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(0.2)]
-    encoder[-1:] = nn.Tanh(), nn.Flatten()  # features between -1 and 1
-    decoder[-2:] = [nn.Sigmoid()]  # pixels between 0 and 1
-    return nn.Sequential(*encoder), nn.Sequential(*decoder)
-
-
 def small_networks(features, size):
     """Ours, for 32 x 32: a layer less each way, and a quarter of the channels."""
     down = [
@@ -179,6 +179,49 @@ def show_pairs(is_training, ours, theirs, typed, library):
         print(f"  gradient {mine_norm:14.8f} {other_norm:15.8f}  of {mine}")
 
 
+def released(share):
+    """The weights of (1); they are the same throughout."""
+    return torch.tensor([5.0, 1.0, 1.0, 1.0])
+
+
+def prices(share):
+    """At first a nat in s is expensive and one in d is cheap; then it is the reverse."""
+    ramp = min(1, max(0, (share - 0.07) / 0.06))  # from 7 % to 13 % of the run
+    return torch.tensor([5.0, 1.0, 8 * (1 / 8) ** ramp, 0.05 * 60**ramp])
+
+
+def small_model(seed):
+    torch.manual_seed(seed)
+    return SingleElement(small_networks(96, 32 + 32), **SMALL).to(device)
+
+
+def give_start(model):
+    """d begins with larger means and little noise."""
+    model.posterior.dynamic.mean.weight.data *= 5
+    model.posterior.dynamic.log_variance.bias.data -= 5
+    return model
+
+
+def train(model, clips, updates, weigh, seed, batch=8, rate=2e-3, path=None):
+    """The training loop; after each update it gives the four terms."""
+    on_gpu = device.type == "cuda"
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
+    parts = {"model": model, "optimizer": optimizer, "generator": generator}
+    in_16_bits = on_gpu and path is not None  # in the long run of section 5
+    for update in resume(path, updates, **parts):  # 1, 2, ...
+        rows = torch.randint(len(clips), (batch,), generator=generator)
+        x = clips[rows].to(device) / 255  # (B, T, 3, H, W)
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
+            terms = model.loss(x)  # (4,)
+        loss = (terms * weigh(update / updates).to(device)).sum()
+
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield update, terms.tolist()
+
+
 def swap_all(model, clips, step=4):
     """Every step-th clip with another's s: the nearest of all clips, and both donors."""
     real = clips.frames / 255  # (N, T, 3, H, W)
@@ -205,80 +248,6 @@ def score_swaps(clips, nearest, gives_s, gives_d):
     found |= {"swaps with d": (way[nearest] == way[gives_d])[differ]}
     found |= {"motion with d": motion_right, "true clip nearest": true}
     return {name: hits.double().mean().item() for name, hits in found.items()}
-
-
-def watch(model, clips):
-    """Scores of the swaps, and how well a probe reads the direction from a draw."""
-    model.eval()
-    row = score_swaps(clips, *swap_all(model, clips))
-    parts = (clips.frames / 255).to(device).split(300)
-    with torch.no_grad():
-        q = [model.posterior(part, torch.zeros_like) for part in parts]
-    draws = {"s": torch.cat([draw(q_s) for q_s, _ in q]).cpu()}
-    draws["d"] = torch.cat([draw(q_d)[:, 3] for _, q_d in q]).cpu()  # of frame 4
-    way, half = clips.labels["direction"], len(clips.frames) // 2
-    for name, code in draws.items():
-        probe = RidgeClassifier().fit(code[:half], way[:half])
-        row[f"probe of {name}"] = probe.score(code[half:], way[half:])
-    model.train()
-    return row
-
-
-def train(model, clips, updates, weigh, seed, batch=8, rate=2e-3, path=None):
-    """The training loop; after each update it gives the four terms."""
-    on_gpu = device.type == "cuda"
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
-    parts = {"model": model, "optimizer": optimizer, "generator": generator}
-    in_16_bits = on_gpu and path is not None  # in the long run of section 6
-    for update in resume(path, updates, **parts):  # 1, 2, ...
-        rows = torch.randint(len(clips), (batch,), generator=generator)
-        x = clips[rows].to(device) / 255  # (B, T, 3, H, W)
-        with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
-            terms = model.loss(x)  # (4,)
-        loss = (terms * weigh(update / updates).to(device)).sum()
-
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        yield update, terms.tolist()
-
-
-def released(share):
-    """The weights of (1); they are the same throughout."""
-    return torch.tensor([5.0, 1.0, 1.0, 1.0])
-
-
-def small_model(seed):
-    torch.manual_seed(seed)
-    sizes = {"features": 96, "hidden": 32, "units": 64, "S": 32, "D": 32}
-    return SingleElement(small_networks(96, 32 + 32), **sizes).to(device)
-
-
-def race(units_d=32, w_d=1 / 20, start_d=0.2, start_s=0.1, w_s=1 / 20, updates=240):
-    """The parts of the label (updates, 2) that arrive through s and through d."""
-    n, w = np.array([32, units_d]), np.array([w_s, w_d])
-    a, b = np.array([start_s, start_d]), np.zeros(2)  # the units of a code stay alike
-    parts, rate = [], 0.03
-    for _ in range(updates):
-        parts.append(n * a * b)
-        missing = 1 - parts[-1].sum()
-        # A step down half the gradient of (2) by the a and the b of one unit.
-        a, b = a + rate * (b * missing - w * a / 2), b + rate * (a * missing - b)
-    return np.array(parts)
-
-
-def give_start(model):
-    """d begins with larger means and little noise."""
-    model.posterior.dynamic.mean.weight.data *= 5
-    model.posterior.dynamic.log_variance.bias.data -= 5
-    return model
-
-
-def prices(share):
-    """At first a nat in s is expensive and one in d is cheap; then it is the reverse."""
-    ramp = min(1, max(0, (share - 0.07) / 0.06))  # from 7 % to 13 % of the run
-    return torch.tensor([5.0, 1.0, 8 * (1 / 8) ** ramp, 0.05 * 60**ramp])
 
 
 def build_paper_size(seed):

@@ -1,0 +1,219 @@
+"""The workshop edition: stubs that the lesson's bodies solve, checks that know faults by name.
+
+With UNBRAID_MUTANTS set, as in a weekly job, also each mistake of n32.toml gets its own answer.
+"""
+
+import ast
+import os
+from importlib import import_module
+
+import nbformat
+import pytest
+import torch
+from helpers import NOTEBOOKS, close
+from unbraid.course import workshop
+from workshop_answers import MUTANTS, VARIANTS
+
+from tools import desk, editions, files
+from tools import workshop as edition
+
+EDITIONS = sorted({number for number, *_ in VARIANTS})
+each_edition = pytest.mark.parametrize("number", EDITIONS)
+weekly = pytest.mark.skipif(not os.environ.get("UNBRAID_MUTANTS"), reason="a weekly job runs this")
+
+
+def read_lesson(number):
+    return import_module(f"unbraid.lessons.n{number}")
+
+
+def try_change(number, name, old, new):
+    """What the check says of the lesson's definition with this change."""
+    typed = workshop.change(read_lesson(number), name, old, new)[name.split(".")[0]]
+    return workshop.check(number, name, typed)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The workshop editions, by number."""
+    folder = tmp_path_factory.mktemp("student")
+    paths = editions.write_edition("student", folder, " ".join(EDITIONS))
+    return {path.name[:2]: nbformat.read(path, 4) for path in paths}
+
+
+def read_code(book):
+    return [cell.source for cell in book.cells if cell.cell_type == "code"]
+
+
+def define(sources, names):
+    """Add what cells import and define, without running the rest of them."""
+    for source in sources:
+        tree = ast.parse(source)
+        kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+        tree.body = [node for node in tree.body if isinstance(node, kinds)]
+        exec(compile(tree, "<cell>", "exec"), names)
+
+
+# ---- The edition
+
+
+@each_edition
+def test_it_leaves_five_to_seven_functions_and_checks_each(number, made):
+    book, texts = made[number], workshop.read_texts(number)
+    nbformat.validate(book)
+    assert len({cell.id for cell in book.cells}) == len(book.cells)
+    assert 5 <= len(texts) <= 7
+    assert not any(cell.get("outputs") or edition.KEY in cell.metadata for cell in book.cells)
+    code = "\n".join(read_code(book))
+    for name, said in texts.items():
+        assert code.count(f'raise NotImplementedError("{name}")') == 1
+        assert code.count(f'workshop.check("{number}", "{name}"') == 1
+        assert said["hint"] in "\n".join(cell.source for cell in book.cells)
+    assert f'workshop.save("{number}")' in code and f"model_{number} import" not in code
+    checked = [name for name in import_module(f"{workshop.__name__}.n{number}").PARTS]
+    assert checked[:-1] == list(texts) and f'"{checked[-1]}"' in code
+
+
+@each_edition
+def test_what_is_not_typed_yet_is_said(number, made):
+    names = {"device": torch.device("cpu")}
+    define(read_code(made[number]), names)
+    for name in workshop.read_texts(number):
+        verdict = workshop.check(number, name, names[name.split(".")[0]])
+        assert not verdict.is_right and "not typed yet" in verdict.text
+
+
+@each_edition
+def test_the_lessons_bodies_solve_it_and_are_written(number, made, tmp_path, monkeypatch, capsys):
+    """The stubs' cells become the lesson's; what is written then is a module that stands alone."""
+    (path,) = files.select_notebooks(None, number)
+    solved = {cell.id: cell.source for cell in nbformat.read(path, 4).cells}
+    sources = [solved.get(cell.id, cell.source) for cell in made[number].cells if is_code(cell)]
+    names = {"device": torch.device("cpu")}
+    define(sources, names)
+    for name in import_module(f"{workshop.__name__}.n{number}").PARTS:
+        typed = names.get(name.split(".")[0]) or names[find_class(number)]
+        assert workshop.check(number, name, typed).text == "right", name
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="still to be typed"):
+        workshop.save(number, read_code(made[number]))
+    workshop.save(number, [*read_code(made[number]), "a = (", *sources])
+    written = {}
+    exec((tmp_path / f"model_{number}.py").read_text(), written)
+    assert set(import_module(f"{workshop.__name__}.n{number}").WANTED) <= set(written)
+    assert workshop.check(number, checked_last(number), written[find_class(number)]).is_right
+    capsys.readouterr()
+
+
+def is_code(cell):
+    return cell.cell_type == "code"
+
+
+def find_class(number):
+    return import_module(f"{workshop.__name__}.n{number}").WANTED[0]
+
+
+def checked_last(number):
+    return [*import_module(f"{workshop.__name__}.n{number}").PARTS][-1]
+
+
+def test_what_was_typed_before_is_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model_32.py").write_text("mine = 1\n")
+    cells = [f"def {name}():\n    return {name}" for name in ("kl", *_wanted("32"))]
+    workshop.save("32", cells)
+    (kept,) = tmp_path.glob("model_32_*.py")
+    assert kept.read_text() == "mine = 1\n" and kept.name in capsys.readouterr().out
+    workshop.save(
+        "32", [*cells, "import math as m\nHALF = m.pi / 2\ndef train():\n    return HALF"]
+    )
+    assert len([*tmp_path.glob("model_32_*.py")]) == 2
+    text = (tmp_path / "model_32.py").read_text()
+    assert text.startswith("import math as m\n") and "HALF = m.pi / 2" in text
+    assert "return train" not in text and "def kl" not in text  # nobody needs it
+    workshop.save(
+        "32", [*cells, "import math as m\nHALF = m.pi / 2\ndef train():\n    return HALF"]
+    )
+    assert len([*tmp_path.glob("model_32_*.py")]) == 2
+    with pytest.raises(ValueError, match="train is not defined yet"):
+        workshop.save("32", cells[:-1])
+
+
+def _wanted(number):
+    return import_module(f"{workshop.__name__}.n{number}").WANTED
+
+
+# ---- The desk
+
+
+def test_the_desk_has_it_once_and_writes_over_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))  # of signatures
+    lessons = tmp_path / "notebooks"
+    (lessons / "figures").mkdir(parents=True)
+    for path in NOTEBOOKS:
+        if path.name[:2] in ("10", *EDITIONS):
+            (lessons / path.name).write_bytes(path.read_bytes())
+    created = desk.lay_out(tmp_path)
+    places = [path.relative_to(tmp_path / "mine").parts[0] for path in created]
+    assert places.count("workshop") == len(EDITIONS)
+    mine = created[-1]
+    assert mine.parent == tmp_path / "mine" / "workshop"
+    text = mine.read_text(encoding="utf-8")
+    assert "raise NotImplementedError" in text and '"output_type"' not in text
+    assert f"](../{mine.name[:2]}" not in text or (tmp_path / "mine" / mine.name).exists()
+
+    (mine.parent / f"model_{mine.name[:2]}.py").write_text("mine")
+    book = nbformat.read(mine, 4)
+    book.cells[2].source = "# mine"
+    files.write(book, mine)
+    assert desk.lay_out(tmp_path) == []
+    lesson = lessons / mine.name
+    newer = nbformat.read(lesson, 4)
+    newer.cells[-1].source = "A new last line."
+    files.write(newer, lesson)
+    assert any("updated" in line for line in desk.update(tmp_path))
+    sources = [cell.source for cell in nbformat.read(mine, 4).cells]
+    assert "# mine" in sources and "A new last line." in sources
+    assert (mine.parent / f"model_{mine.name[:2]}.py").read_text() == "mine"
+
+
+# ---- Right and wrong answers
+
+
+@pytest.mark.parametrize("number, name, old, new", VARIANTS)
+def test_another_right_answer_passes(number, name, old, new):
+    assert try_change(number, name, old, new).text == "right"
+
+
+@pytest.mark.parametrize("number, name, old, new, says", MUTANTS)
+def test_a_fault_is_named(number, name, old, new, says):
+    verdict = try_change(number, name, old, new)
+    assert not verdict.is_right and says in verdict.text, verdict.text
+
+
+@weekly
+@each_edition
+@pytest.mark.timeout(1800)
+def test_each_known_mistake_gets_its_own_answer(number):
+    for name, texts in workshop.read_texts(number).items():
+        for old, new, says in texts["mistakes"]:
+            assert says in try_change(number, name, old, new).text, (name, old, new)
+
+
+# ---- The library
+
+
+def test_a_typed_model_becomes_the_librarys():
+    lesson = read_lesson("32")
+    torch.manual_seed(0)
+    typed = lesson.small_model(0).eval()
+    library, x = workshop.to_library(typed), torch.rand(2, 3, 3, 32, 32)
+    assert not library.training
+    library.fixed_noise = torch.zeros  # where the typed class's means have 0
+    with torch.no_grad():
+        s, d = typed.encode(x)
+        codes = library.encode(x)
+        close(codes["static"], s), close(codes["dynamic"], d)
+        close(library.decode(codes), typed.decode(s, d))
+    with pytest.raises(TypeError, match="model"):
+        workshop.to_library(torch.nn.Linear(1, 1))

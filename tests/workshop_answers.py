@@ -1,0 +1,308 @@
+"""Right and wrong answers to the workshop editions.
+
+Each is the lesson's own definition with one change: notebook, function, a piece of code that stands
+there once, and what becomes of it. A wrong one has a part of what is said of it, too.
+"""
+
+ENCODE = "c = self.encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])"
+REST = "rest = c[:, 1:] - anchor[:, None]"
+JOIN = "inputs = torch.cat([fill(anchor)[:, None], rest], 1)"
+KL = "return 0.5 * ((log_q - log_p).exp() + squared - 1 + log_p - log_q).sum(-1)"
+DRAWS = "s, d = draw(q_s), draw(q_d)"
+ERROR = "error = (self.decode(s, d) - x).square().flatten(2).sum(2)"
+STACK = "return torch.stack([error.sum(1), error[:, 0], kl_s, kl_d]).mean(1)"
+
+SEEN = "costs.append(kl(q, p).unflatten(1, (self.K, self.d)).sum(2))  # (B, K)"
+PREDICT = "p = self.predict(codes[-1])  # predict"
+
+MAPS = "return maps.unflatten(0, pairs.shape[:2]).mean(1)"
+NATS = "error.flatten(1).sum(1)"
+
+VARIANTS = [
+    (
+        "22",
+        "PairEncoder.compare",
+        "i, j = (~torch.eye(h.shape[1], dtype=torch.bool)).nonzero().T  # all i != j",
+        "both = [(i, j) for i in range(h.shape[1]) for j in range(h.shape[1]) if i != j]\n"
+        "        i, j = map(list, zip(*both[::-1]))",
+    ),
+    (
+        "22",
+        "PairEncoder.compare",
+        MAPS,
+        'return torch.einsum("bpchw->bchw", maps.unflatten(0, pairs.shape[:2])) / len(i)',
+    ),
+    ("22", "draw", "(log_variance / 2).exp()", "log_variance.exp().sqrt()"),
+    ("22", "Encoder.read_d", ".chunk(2, 2)", ".unflatten(2, (2, -1)).unbind(2)"),
+    (
+        "22",
+        "UnorderedFrames.loss",
+        "error = F.softplus(a) - x * a",
+        'error = F.binary_cross_entropy_with_logits(a, x, reduction="none")',
+    ),
+    (
+        "11",
+        "kl",
+        "return 0.5 * ((log_q - log_p).exp() + squared - 1 + log_p - log_q)",
+        "p, q = (torch.distributions.Normal(m, (v / 2).exp()) for m, v in (p, q))\n"
+        "    return torch.distributions.kl_divergence(q, p)",
+    ),
+    (
+        "11",
+        "Posterior.forward",
+        "torch.cat(parts, 1)",
+        "torch.stack(parts, 1).flatten(1)",
+    ),
+    (
+        "11",
+        "Filter.predict",
+        "outputs = [f(past) for f, past in zip(self.transitions, pasts, strict=True)]",
+        "cut = z.split(self.d, 1)\n"
+        "        outputs = [self.transitions[i](cut[i]) for i in range(self.K)]",
+    ),
+    (
+        "11",
+        "Filter.forward",
+        "seen = self.over_time(self.encoder, x)",
+        "seen = torch.stack([self.encoder(x[:, t]) for t in range(x.shape[1])], 1)",
+    ),
+    (
+        "11",
+        "Filter.forward",
+        SEEN,
+        'costs.append(torch.einsum("bkd->bk", kl(q, p).view(-1, self.K, self.d)))',
+    ),
+    (
+        "11",
+        "IndependentPrediction.loss",
+        "error = (x - self.decode(z)).square().flatten(2).sum(2)",
+        'error = torch.einsum("btchw,btchw->bt", *2 * [self.decode(z) - x])',
+    ),
+    (
+        "11",
+        "IndependentPrediction.freeze",
+        "z.chunk(self.K, 2)[factor][:, 2:] = z.chunk(self.K, 2)[factor][:, 1:2]",
+        "part = slice(factor * self.d, (factor + 1) * self.d)\n"
+        "        for t in range(2, z.shape[1]):\n"
+        "            z[:, t, part] = z[:, 1, part]",
+    ),
+    (
+        "11",
+        "small_networks",
+        "nn.init.normal_(layer.weight, std=(2 / layer.in_channels / pixels) ** 0.5)",
+        "layer.weight.data.normal_().mul_((layer.in_channels * pixels / 2) ** -0.5)",
+    ),
+    (
+        "32",
+        "kl",
+        KL,
+        "ratio = (log_q - log_p).exp()\n"
+        '    return torch.einsum("...u->...", ratio - (log_q - log_p) + squared - 1) / 2',
+    ),
+    ("32", "draw", "torch.randn_like(q[0])", "torch.randn(q[0].shape)"),
+    (
+        "32",
+        "draw",
+        "q[0] + (q[1] / 2).exp() * torch.randn_like(q[0])",
+        "torch.distributions.Normal(q[0], q[1].exp().sqrt()).rsample()",
+    ),
+    (
+        "32",
+        "Posterior.forward",
+        JOIN,
+        "inputs = c - anchor[:, None]\n        inputs[:, 0] = fill(anchor)",
+    ),
+    (
+        "32",
+        "Posterior.forward",
+        ENCODE,
+        "c = self.encoder(x.reshape(-1, *x.shape[2:])).view(*x.shape[:2], -1)",
+    ),
+    (
+        "32",
+        "Prior.forward",
+        "before = F.pad(d, (0, 0, 1, -1))",
+        "before = torch.cat([torch.zeros_like(d[:, :1]), d[:, :-1]], 1)",
+    ),
+    ("32", "SingleElement.loss", DRAWS, "d = draw(q_d)\n        s = draw(q_s)"),
+    (
+        "32",
+        "SingleElement.loss",
+        ERROR,
+        'error = torch.einsum("btchw,btchw->bt", *2 * [self.decode(s, d) - x])',
+    ),
+    (
+        "32",
+        "SingleElement.swap",
+        "return self.decode(s[donor], d)",
+        "return self.decode(self.encode(x[donor])[0], d)",
+    ),
+    (
+        "32",
+        "train",
+        "rows = torch.randint(len(clips), (batch,), generator=generator)",
+        "rows = torch.randperm(len(clips), generator=generator)[:batch]",
+    ),
+]
+
+MUTANTS = [
+    (
+        "22",
+        "PairEncoder.compare",
+        "~torch.eye(h.shape[1], dtype=torch.bool)",
+        "torch.eye(h.shape[1]) < 2",
+        "with itself as well",
+    ),
+    (
+        "22",
+        "PairEncoder.compare",
+        MAPS,
+        "return maps.unflatten(0, pairs.shape[:2]).sum(1)",
+        "sum over the pairs",
+    ),
+    (
+        "22",
+        "PairEncoder.compare",
+        "[h[:, i], h[:, j]], 2)",
+        "[h[:, i], h[:, j]], 1).unflatten(1, (2, -1)).flip(1)[:, 0].repeat(1, 1, 2, 1, 1)",
+        "",
+    ),
+    ("22", "draw", "(log_variance / 2).exp()", "torch.exp(log_variance)", "σ² for σ"),
+    ("22", "kl", ").sum(-1)", ").sum()", "shape"),
+    ("22", "kl", "squared - 1 + log_p - log_q", "squared - 1 - log_p + log_q", "sign"),
+    ("22", "Encoder.read_d", "[h.flatten(2), s]", "[s, h.flatten(2)]", "order"),
+    (
+        "22",
+        "Encoder.forward",
+        "q_d = self.read_d(h, s)",
+        "q_d = self.read_d(h, q_s[0])",
+        "not its mean",
+    ),
+    (
+        "22",
+        "Encoder.forward",
+        "s = draw(q_s, noise_s)",
+        "s = draw(q_s, noise_s).detach()",
+        "gradient",
+    ),
+    ("22", "UnorderedFrames.loss", "F.softplus(a) - x * a", "F.softplus(a) + a * x", "sign"),
+    ("22", "UnorderedFrames.loss", NATS, "error.flatten(1).mean(1)", "not their mean"),
+    ("22", "UnorderedFrames.loss", "kl(q_d, p_d)", "kl(q_d, (0 * d, 0 * d))", "not from N(0, I)"),
+    ("22", "UnorderedFrames.loss", "kl(q_d, p_d).sum(1)", "kl(q_d, p_d)[:, 0]", "KL of d"),
+    ("22", "train", "        adam.zero_grad()\n", "", "zero_grad"),
+    ("11", "kl", "squared - 1 + log_p - log_q", "squared - 1 - (log_p - log_q)", "sign"),
+    ("11", "kl", "return 0.5 * (", "return (", "½"),
+    (
+        "11",
+        "Posterior.forward",
+        "mean, log_variance = expected",
+        "mean, log_variance = expected[::-1]",
+        "exchanged",
+    ),
+    (
+        "11",
+        "Posterior.forward",
+        "h = F.leaky_relu(self.combine(h))",
+        "h = torch.relu(self.combine(h))",
+        "leaky",
+    ),
+    (
+        "11",
+        "Filter.predict",
+        "pasts = z.chunk(self.K, 1)",
+        "pasts = z.flip(1).chunk(self.K, 1)",
+        "",
+    ),
+    (
+        "11",
+        "Filter.predict",
+        "means, log_variances = torch.stack(outputs, 1).chunk(2, 2)",
+        "means, log_variances = torch.cat(outputs, 1).chunk(2, 1)",
+        "mixed",
+    ),
+    (
+        "11",
+        "Filter.predict",
+        "pasts = z.chunk(self.K, 1)",
+        "pasts = [z[:, i :: self.K] for i in range(self.K)]",
+        "every K-th",
+    ),
+    (
+        "11",
+        "Filter.forward",
+        SEEN,
+        "costs.append(kl(q, self.predict(codes[-1])).unflatten(1, (self.K, self.d)).sum(2))",
+        "one line too early",
+    ),
+    ("11", "Filter.forward", "[part.detach() for part in p]", "(p[0], p[1])", "detach"),
+    ("11", "Filter.forward", "(q[1] / 2).exp() * eps", "torch.exp(q[1]) * eps", "variance"),
+    ("11", "Filter.forward", PREDICT, "p = self.predict(q[0])", "not from its mean"),
+    ("11", "Filter.forward", "q[0] + (q[1] / 2).exp() * eps", "q[0] + 0 * eps", "no draw"),
+    ("11", "Filter.forward", PREDICT, "p = self.predict(codes[-1].detach())", "gradient"),
+    (
+        "11",
+        "Filter.forward",
+        PREDICT,
+        "p = self.predict(codes[-1]) if len(codes) > 1 else p",
+        "frame 2",
+    ),
+    ("11", "IndependentPrediction.loss", "(2 * self.v)", "self.v", "not by v"),
+    (
+        "11",
+        "IndependentPrediction.loss",
+        "z, costs = self.filter(x, noise)",
+        "z, costs = self.encode(x), self.filter(x, noise)[1]",
+        "decode the means",
+    ),
+    ("11", "IndependentPrediction.freeze", "[factor][:, 1:2]", "[factor][:, 2:3]", "frame 3"),
+    (
+        "11",
+        "small_networks",
+        "(2 / layer.in_channels / pixels) ** 0.5",
+        "0.02",
+        "standard deviations",
+    ),
+    (
+        "11",
+        "small_networks",
+        "        nn.init.normal_(layer.weight, std=(2 / layer.in_channels / pixels) ** 0.5)\n",
+        "",
+        "PyTorch's own",
+    ),
+    ("32", "kl", "squared - 1 + log_p - log_q", "squared - 1 + log_q - log_p", "sign"),
+    ("32", "kl", "/ log_p.exp()", "/ (2 * log_p).exp()", ""),
+    (
+        "32",
+        "kl",
+        "(mean_q, log_q), (mean_p, log_p) = q, p",
+        "(mean_p, log_p), (mean_q, log_q) = q, p",
+        "",
+    ),
+    ("32", "draw", "(q[1] / 2).exp()", "q[1].exp() ** 1.0", "σ² for σ"),
+    ("32", "draw", "q[0] + ", "", "mean of 20 000 draws"),
+    ("32", "Posterior.forward", "anchor = c[:, 0]", "anchor = c[:, 1 : 2].squeeze(1)", "index 0"),
+    ("32", "Posterior.forward", REST, "rest = c[:, 1:] - c[:, :-1]", "frame 3"),
+    ("32", "Posterior.forward", REST, "rest = c[:, 1:] + anchor[:, None]", ""),
+    ("32", "Posterior.forward", JOIN, "inputs = c - anchor[:, None]", "reads a 0"),
+    ("32", "Posterior.forward", "self.read(inputs)[0]", "self.read(rest)[0]", "shape"),
+    ("32", "Prior.forward", "self.read(before)[0]", "self.read(d)[0]", "too early"),
+    ("32", "SingleElement.loss", DRAWS, "(s, _), (d, _) = q_s, q_d", "decode the means"),
+    ("32", "SingleElement.loss", "draw(q_d)", "draw(q_d).detach()", "gradient"),
+    ("32", "SingleElement.loss", "x).square()", "x.mean(0)).square()", ""),
+    ("32", "SingleElement.loss", "error.sum(1)", "error[:, 1:].sum(1)", "all frames"),
+    (
+        "32",
+        "SingleElement.swap",
+        "self.decode(s[donor], d)",
+        "self.decode(s, d[donor])",
+        "donor gives s",
+    ),
+    ("32", "train", "        optimizer.zero_grad()\n", "", "zero_grad"),
+    (
+        "32",
+        "train",
+        "        loss.backward()\n        optimizer.step()\n",
+        "        optimizer.step()\n        loss.backward()\n",
+        "",
+    ),
+]

@@ -1,0 +1,130 @@
+"""The workshop edition: a lesson in which the reader types the model.
+
+Cells of a notebook name in their metadata, `workshop`, the functions whose bodies the edition
+leaves to the reader. What stands in the place of a body, and the hint, are of
+unbraid/course/workshop/n32.toml; its checks are `unbraid.course.workshop.check`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import wrap
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell
+from unbraid.course.workshop import read_texts
+
+KEY = "workshop"  # in a cell's metadata: functions to empty, classes to check as a whole, SAVE
+SAVE = "save"  # among them: there the edition writes what was typed, which the lesson may import
+SAVES = 'workshop.save("{0}")  # writes model_{0}.py'
+NOTE = """\
+> **Workshop.** On this page you type the model: the bodies of {names}. A folded hint and a check
+> follow each of them, and the check says what is wrong and where. Cells below a function that you
+> have not typed yet end in `NotImplementedError`. When all is typed, a cell writes your code to
+> `model_{number}.py`, and notebook {trained} trains it. The lesson's own page has all bodies: look
+> there last."""
+HINT = """\
+<details><summary>Hint for {name}</summary>
+
+{hint}
+
+</details>"""
+TRAINED = {"11": "12"}  # the notebook that trains what was typed; else the same
+
+
+def is_workshop(book: NotebookNode) -> bool:
+    """Whether a notebook has functions that its reader can type."""
+    return any(KEY in cell.metadata for cell in book.cells)
+
+
+def has_workshop(notebook: Path) -> bool:
+    """The same of a notebook's file, without reading it whole as a notebook."""
+    return f'"{KEY}": ' in notebook.read_text(encoding="utf-8")
+
+
+def make_workshop(book: NotebookNode, number: str) -> None:
+    """Turn a notebook into its workshop edition, without any output."""
+    texts = read_texts(number)
+    names: list[str] = []
+    cells: list[NotebookNode] = []
+    for cell in book.cells:
+        wanted = cell.metadata.pop(KEY, [])
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        cells.append(cell)
+        typed = [name for name in wanted if name in texts]
+        if cell.cell_type == "code":
+            gives = {name: texts[name]["gives"] for name in typed}
+            cell.source = save_instead(empty(cell.source, gives), number)
+        cells += [make_hint(name, texts) for name in typed]
+        if checked := [name for name in wanted if name != SAVE]:
+            cells.append(make_check(number, checked, is_first=not names))
+        if SAVE in wanted and "workshop.save" not in cell.source:
+            cells.append(name_cell(new_code_cell(SAVES.format(number)), "save"))
+        names += typed
+    note = NOTE.format(
+        names=", ".join(f"`{name}`" for name in names),
+        number=number,
+        trained=TRAINED.get(number, number),
+    )
+    book.cells = [cells[0], name_cell(new_markdown_cell(note), "workshop"), *cells[1:]]
+
+
+def save_instead(source: str, number: str) -> str:
+    """A cell's code that writes what was typed, where the lesson tries to import it."""
+    lines = source.split("\n")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Try) and f"model_{number}" in ast.unparse(node):
+            lines[node.lineno - 1 : node.end_lineno] = [SAVES.format(number)]
+    return "\n".join(lines)
+
+
+def make_hint(name: str, texts: dict) -> NotebookNode:
+    """The folded hint for a function."""
+    hint = HINT.format(name=f"`{name}`", hint=texts[name]["hint"])
+    return name_cell(new_markdown_cell(hint), f"hint-{name}")
+
+
+def make_check(number: str, names: list[str], is_first: bool) -> NotebookNode:
+    """The cell that checks functions, or a class as a whole: "SingleElement: the bound"."""
+    lines = ["from unbraid.course import workshop\n"] * is_first
+    for name in names:
+        typed, _, part = name.partition(": ")
+        lines.append(f'workshop.check("{number}", "{part or name}", {typed.split(".")[0]})')
+    if len(names) > 1:
+        lines = [line if line.startswith("from") else f"print({line})" for line in lines]
+    return name_cell(new_code_cell("\n".join(lines)), f"check-{names[0]}")
+
+
+def name_cell(cell: NotebookNode, name: str) -> NotebookNode:
+    """A cell with an id that is always the same."""
+    cell.id = re.sub(r"\W+", "-", name)[:64]
+    return cell
+
+
+def empty(source: str, gives: dict[str, str]) -> str:
+    """A cell's code without the bodies of these functions; in their place, what they give."""
+    lines = source.split("\n")
+    for name, node in reversed([*find_functions(ast.parse(source))]):
+        if name in gives:
+            has_docstring = ast.get_docstring(node) is not None
+            body = node.body[1:] if has_docstring else node.body
+            blank = " " * node.body[0].col_offset
+            told = [f"# {part}" for line in gives[name].split("\n") for part in wrap(line, 66)]
+            told.append(f'raise NotImplementedError("{name}")  # your code')
+            lines[body[0].lineno - 1 : node.end_lineno] = [blank + line for line in told]
+    return "\n".join(lines)
+
+
+def find_functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """The functions of a cell and of its classes with their names, such as Prior.forward."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef):
+            for each in node.body:
+                if isinstance(each, ast.FunctionDef):
+                    yield f"{node.name}.{each.name}", each
