@@ -23,10 +23,10 @@ from papers.settings import RunSettings, load
 FOLDER = records.results() / "independent" / "circle" / "quick"
 LAW: dict[str, Any] = {"motion": "circle", "speeds": (0.5, -0.9)}
 RUNS = {  # initial weights and v: how many seeds, their updates, whose weights are kept
-    ("ours", 0.1): (20, 4000, (0, 1, 3)),
+    ("ours", 0.1): (20, 4000, (0, 1, 2, 3)),
     ("torch", 0.1): (10, 4000, ()),
     ("ours", 0.25): (10, 4000, (0,)),
-    ("ours", 0.05): (3, 2500, (0, 1)),
+    ("ours", 0.05): (3, 2500, (0,)),
     ("ours", 0.15): (3, 2000, (1,)),
 }
 
