@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -84,8 +85,8 @@ def split_sentences(text: str) -> list[str]:
 def count(texts: Sequence[str], exercises: Sequence[str] = ()) -> Figures:
     """The figures of Markdown texts; those of exercises count in all but the questions."""
     whole = "\n".join([*texts, *exercises])
-    asked = [each for text in texts for each in split_sentences(text)]
-    sentences = asked + [each for text in exercises for each in split_sentences(text)]
+    asked = list(chain(*map(split_sentences, texts)))
+    sentences = [*asked, *chain(*map(split_sentences, exercises))]
     lengths = [len(each.replace("*", "").split()) for each in sentences] or [0]
     percent = 100 / len(lengths)
     return Figures(

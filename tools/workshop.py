@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from textwrap import wrap
 
@@ -112,8 +114,8 @@ def empty(source: str, gives: dict[str, str]) -> str:
         if name in gives:
             has_docstring = ast.get_docstring(node) is not None
             body = node.body[1:] if has_docstring else node.body
-            blank = " " * node.body[0].col_offset
-            told = [f"# {part}" for line in gives[name].split("\n") for part in wrap(line, 66)]
+            blank, texts = " " * node.body[0].col_offset, gives[name].split("\n")
+            told = [f"# {part}" for part in chain(*map(partial(wrap, width=66), texts))]
             told.append(f'raise NotImplementedError("{name}")  # your code')
             lines[body[0].lineno - 1 : node.end_lineno] = [blank + line for line in told]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ characters, what it measures. Nothing was chosen by these figures. Runs whose ro
 are not made again.
 """
 
+from itertools import product
 from typing import Any
 
 import torch
@@ -65,7 +66,6 @@ def train_one(run: str, seed: int, updates: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    tasks = [
-        {"run": run, "seed": seed, "update": UPDATES} for run in INITIAL for seed in range(SEEDS)
-    ]
+    runs = product(INITIAL, range(SEEDS))
+    tasks = [{"run": run, "seed": seed, "update": UPDATES} for run, seed in runs]
     train_missing(FOLDER / "own_plane.csv", tasks, train_one)

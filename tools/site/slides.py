@@ -164,7 +164,7 @@ def write_line(text: str) -> str:
 def set_equation(written: list[str], mark: dict[str, Any]) -> str:
     """The formula of the number that a slide names, as HTML."""
     tag = f"\\tag{{{mark['equation']}}}"
-    formulas = (found[0] for text in written for found in SHOWN.finditer(text))
+    formulas = [found[0] for found in SHOWN.finditer("\n\n".join(written))]
     formula = next((each for each in formulas if tag in each), None)
     if not formula:
         raise ValueError(f"slide {mark['title']!r}: expected an equation {mark['equation']}")

@@ -113,7 +113,7 @@ def run_train(names: Names) -> dict:
 
     adam = torch.optim.Adam(model.parameters(), lr=0.01)
     rows = list(names["train"](model, 12, 0, objective, adam, draw))
-    terms = torch.tensor([[float(term) for term in row] for _, row in rows])
+    terms = torch.tensor([[*map(float, row)] for _, row in rows])
     updates = torch.tensor([float(update) for update, _ in rows])
     found = {"numbers of the updates": updates, "terms": terms}
     return found | {"weight": model.weight.detach()}

@@ -120,10 +120,10 @@ def run_train(names: Names) -> dict:
         return torch.tensor([5.0, 1.0, 1.0, 20 * share])
 
     rows = list(names["train"](model, clips, 12, weigh, 0))
-    terms = [[float(term) for term in row] for _, row in rows]
+    terms = torch.tensor([[*map(float, row)] for _, row in rows])
     updates = torch.tensor([float(update) for update, _ in rows])
     found = {"numbers of the updates": updates, "shares given to weigh": torch.tensor(shares)}
-    return found | {"terms": torch.tensor(terms), "weight": model.weight.detach()}
+    return found | {"terms": terms, "weight": model.weight.detach()}
 
 
 GRADIENTS = {  # of the typed class: the library's name
