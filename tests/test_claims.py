@@ -198,6 +198,21 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     assert toy([0.4], figures=[state]).print_ours() == "good: 0 of 1 run"
 
 
+def test_a_row_of_runs_of_different_length_says_so(toy, tmp_path):
+    """As the bounds of paper B's pairs, which come from short runs, and the hits from long ones."""
+    figures = [claims.Figure("a", "score"), claims.Figure("b", "score", run="longer")]
+    claim = toy([0.5, 0.6], 20, figures=figures, comparable=False)
+    folder = tmp_path / "results" / "toy" / "data" / "full"
+    metrics = records.read_json(folder / "metrics.json")
+    metrics["longer"] = metrics["toy"]
+    metrics["protocol"]["weights"]["longer"] = {"0": "", "1": ""}
+    records.write_json(folder / "metrics.json", metrics)
+    for seed in (0, 1):
+        record = records.read_json(folder / f"toy-seed{seed}.run.json") | {"steps": 33}
+        records.write_json(folder / f"longer-seed{seed}.run.json", record)
+    assert claim.print_size() == "its own<br>2 seeds, 20 % to 33 % of the paper's updates"
+
+
 def test_what_a_claim_needs_is_measured_before_it_is_judged(toy):
     lacking = toy([0.5] * 3, needs="r2_")
     assert lacking.find_verdict() == "inconclusive"
