@@ -157,11 +157,11 @@ def test_a_workshops_functions_are_questions(number, root, tmp_path):
     (path,) = assignment.write_assignment(tmp_path, number, root / "notebooks", "smoke")
     book = nbformat.read(path, 4)
     texts, names = read_texts(number), {"device": torch.device("cpu")}
-    for cell in book.cells:  # what is imported, without the rest of the page
+    for cell in book.cells:  # imports and functions, without the rest of the page
         if cell.cell_type == "code":
-            kinds = ast.Import | ast.ImportFrom
+            kinds = ast.Import | ast.ImportFrom | ast.FunctionDef
             nodes = [node for node in ast.parse(cell.source).body if isinstance(node, kinds)]
-            exec(compile(ast.Module(nodes, []), "<imports>", "exec"), names)
+            exec(compile(ast.Module(nodes, []), "<page>", "exec"), names)
     tests = {cell.source: cell.outputs[0].data["text/plain"] for cell in find_tests(book)}
     assert sorted(tests.values()) == sorted(f"{name}: right" for name in texts)
     for keep_solutions in (False, True):

@@ -66,7 +66,7 @@ def find_parts(mixing, factors, sampler=sample_positions, size=2, seed=0):
     """A model that knows the positions, its settings, pairs, parts, and R2 of positions."""
     model = Knowing(mixing)
     counts = {"evaluation_pairs": 500, "evaluation_draws": 1}
-    options = SimpleNamespace(**counts, judged_size=size, others={"factors": factors})
+    options = SimpleNamespace(**counts, judged_size=size, options={"factors": factors})
     draws = independent.draw_pairs(model, sampler, options, seeded(seed))
     parts = independent.order_units(draws[0][0], options, seed).reshape(-1, size)
     return model, options, draws, parts, coordinate_scores(draws[0][1], parts).mean(-1)

@@ -116,7 +116,7 @@ def test_four_runs_are_trained_resumed_measured_and_judged_once(clone, tiny, mon
         script(letter, [*arguments, *(("--steps", "1") if is_second else ())])
 
     monkeypatch.setattr(gpu, "run_script", stop)
-    with pytest.raises(ResultsError, match="expected 2 updates, found 1; the same command"):
+    with pytest.raises(ResultsError, match="expected 2 updates, found 1; run the same command"):
         gpu.make_all(results, work, SEED, TINY)
     assert [*tiny] == [("a-seed1", 2), ("a_entangled-seed1", 1)]
     assert not (results / f"{RUNS['a_entangled']}-seed1.run.json").exists()

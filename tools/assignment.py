@@ -132,7 +132,8 @@ def ask_to_type(book: NotebookNode, number: str) -> dict[int, list[NotebookNode]
     replaced = {}
     for cell in book.cells:
         wanted = cell.metadata.pop(KEY, [])
-        texts = {name: text for name, text in read_texts(number).items() if name in wanted}
+        known = read_texts(number) if wanted else {}
+        texts = {name: text for name, text in known.items() if name in wanted}
         if not texts:
             continue
         nodes = ast.parse(cell.source).body
