@@ -13,7 +13,7 @@ from unbraid.files import write_atomically
 def save(path: Path | str, update: int, **parts: Any) -> None:
     """Write the states of all parts after an update; a process that is killed leaves the old file.
 
-    parts: models, optimisers and `torch.Generator`s by name.
+    parts: models, optimisers and objects of `torch.Generator`, by name.
     """
     states: dict[str, Any] = {"update": update}
     for name, part in parts.items():

@@ -78,7 +78,9 @@ ARGUMENT = re.compile(r"([a-z_]\w*(?:, [a-z_]\w*)*): (.*)")
 def set_docstring(
     _app: object, _what: str, _name: str, _object: object, _options: object, lines: list[str]
 ) -> None:
-    """Make lists of the lines `name: meaning` of a docstring, and nothing else of its signs."""
+    """Make lists of the lines `name: meaning` and `- item` of a docstring, of no other signs."""
+    if any(line.startswith(".. note::") for line in lines):
+        lines.clear()  # That of PyTorch's own `forward`, which a method without words inherits.
     out = []
     inside = False
     for line in lines:
@@ -87,6 +89,9 @@ def set_docstring(
         line = "`".join(code)
         if found := ARGUMENT.fullmatch(line):
             out += [""] * (not inside) + [f"* ``{found[1]}``: {found[2]}"]
+            inside = True
+        elif line.startswith("- "):
+            out += [""] * (not inside) + [line]
             inside = True
         elif inside and line.startswith(" "):
             out.append("  " + line.strip())
