@@ -286,10 +286,10 @@ def test_a_run_of_all_cells_shows_no_solution_and_a_reader_can_run_them(exercise
 
 
 def refuse(code):
-    def sit_down(desk):
+    def lock_desk(desk):
         raise OSError(code, "refused", str(desk))
 
-    return sit_down
+    return lock_desk
 
 
 def test_the_commands_say_what_they_did(root, monkeypatch, capsys):
@@ -303,7 +303,7 @@ def test_the_commands_say_what_they_did(root, monkeypatch, capsys):
     assert commands.main(["update", "--to", str(elsewhere)]) == 0
     capsys.readouterr()
     for code, makes_room in ((errno.EROFS, False), (errno.ENOSPC, True)):
-        monkeypatch.setattr(desk, "sit_down", refuse(code))
+        monkeypatch.setattr(desk, "lock_desk", refuse(code))
         assert commands.main(["desk"]) == 1
         said = capsys.readouterr().err
         assert "--to FOLDER" in said and ("make room" in said) == makes_room

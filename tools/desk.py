@@ -68,7 +68,7 @@ def lay_out(root: Path, desk: Path | None = None) -> list[Path]:
     """
     created = []
     for place, reads in list_places(root, desk or root / "mine").items():
-        with sit_down(place):
+        with lock_desk(place):
             copy_drawings(root / "notebooks", place)
             for notebook, read in progress_bar(reads.items(), f"copying to {place.name}"):
                 mine = place / notebook.name
@@ -90,7 +90,7 @@ def list_places(root: Path, desk: Path) -> dict[Path, dict[Path, Read]]:
     return places
 
 
-def sit_down(desk: Path) -> FileLock:
+def lock_desk(desk: Path) -> FileLock:
     """Keep a desk to this process, which may do so more than once; another one waits."""
     desk.mkdir(parents=True, exist_ok=True)
     return FileLock(desk / ".lock", is_singleton=True)
@@ -141,10 +141,10 @@ def update(root: Path, desk: Path | None = None) -> list[str]:
     .before-update of the desk, or of its workshop.
     """
     desk = desk or root / "mine"
-    with sit_down(desk):
+    with lock_desk(desk):
         lines = [f"{path.relative_to(desk)}: new" for path in lay_out(root, desk)]
         for place, reads in list_places(root, desk).items():
-            with sit_down(place):
+            with lock_desk(place):
                 # All are read before anything is written: a damaged one stops the update whole.
                 courses = {place / path.name: read(path) for path, read in reads.items()}
                 lines += update_copies(place, courses)

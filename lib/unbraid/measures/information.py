@@ -26,11 +26,11 @@ from unbraid import checks
 from unbraid.checks import check_field, check_type, check_whole, measurable_array, refuse
 from unbraid.measures import doubts
 
-LEAF = 20  # points in a leaf of the trees, with which they are fastest
-ALL = 5  # Up to so many rows per columns³, comparing all is faster than a tree that counts.
+LEAF_SIZE = 20  # points in a leaf of the trees, with which they are fastest
+BRUTE_FORCE = 5  # Up to so many rows per columns³, comparing all is faster than a tree that counts.
 FEW = 8  # The same for a tree that finds a neighbour, per columns², in up to MOST_COLUMNS.
 MOST_COLUMNS = 24  # In more of them, a tree looks at almost all points.
-AT_ONCE = 20_000  # distances, which fit into a processor's cache
+DISTANCES_AT_ONCE = 20_000  # distances, which fit into a processor's cache
 MOST_KEPT = 2000  # rows whose distances from each other are all kept in memory
 
 
@@ -167,7 +167,7 @@ def ross_bits(x: np.ndarray, columns: Iterable[np.ndarray], k: int) -> list[floa
 
 def compare_all(points: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Distances from some points (N, d) to all of them, (n, N), part by part."""
-    size = max(1, AT_ONCE // len(points))
+    size = max(1, DISTANCES_AT_ONCE // len(points))
     for start in range(0, len(points), size):
         rows = slice(start, start + size)
         yield rows, cdist(points[rows], points, "chebyshev")
@@ -189,8 +189,8 @@ def distance_of_neighbour(points: np.ndarray, k: int, far: np.ndarray | None = N
         reach = [np.maximum(here - ends[n], ends[n + k] - here) for n in range(k + 1)]
         return np.min(reach, axis=0)[np.argsort(order)]
     width = points.shape[1]
-    if len(points) >= (FEW * width**2 if width <= MOST_COLUMNS else ALL * width**3):
-        return KDTree(points, LEAF, metric="chebyshev").query(points, k + 1)[0][:, k]
+    if len(points) >= (FEW * width**2 if width <= MOST_COLUMNS else BRUTE_FORCE * width**3):
+        return KDTree(points, LEAF_SIZE, metric="chebyshev").query(points, k + 1)[0][:, k]
     return np.hstack([np.partition(far, k)[:, k] for _, far in compare_all(points)])
 
 
@@ -205,8 +205,8 @@ def count_within(
         line, reach = points[order, 0], radius[order]
         above, below = count_up_to(line, reach), count_up_to(-line[::-1], reach[::-1])[::-1]
         return (above + below - len(line))[np.argsort(order)]
-    if len(points) >= ALL * points.shape[1] ** 3:
-        tree = KDTree(points, LEAF, metric="chebyshev")
+    if len(points) >= BRUTE_FORCE * points.shape[1] ** 3:
+        tree = KDTree(points, LEAF_SIZE, metric="chebyshev")
         return tree.query_radius(points, radius, count_only=True)
     parts = compare_all(points)
     return np.hstack([(far <= radius[rows, None]).sum(axis=1) for rows, far in parts])

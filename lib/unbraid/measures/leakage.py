@@ -46,7 +46,7 @@ POOLINGS = {  # codes of frames (N, T, d) as the inputs of a probe, (N, S, p)
 }
 NONLINEAR_ROWS = 3000  # at most: the time of this probe grows with the square of its rows
 KERNEL_ROWS = 2000  # test rows whose kernels are in memory at once
-AT_ONCE = 200_000  # values of a factor in permutations
+VALUES_AT_ONCE = 200_000  # values of a factor in permutations
 SPLITS = 100  # that are drawn at most, until each factor differs on both sides
 BOOTSTRAP_DRAWS = 1000  # of the test sequences, behind an interval
 
@@ -136,7 +136,7 @@ def leakage_matrix(
     limits = skill_limits(by_group[0] / share, by_group[1] / share, seed)
 
     reached, level = np.zeros(len(cells)), loss.mean(axis=1) + 1e-12
-    size = max(1, AT_ONCE // max(true.size for _, true, _ in cells))  # of a batch of orders
+    size = max(1, VALUES_AT_ONCE // max(true.size for _, true, _ in cells))  # of a batch of orders
     for start in range(0, permutations, size):
         batch = range(start, min(start + size, permutations))
         orders = np.stack([shuffle_groups(tested, null) for _ in batch])  # the same for every cell
