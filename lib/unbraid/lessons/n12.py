@@ -139,7 +139,7 @@ def judge_paper_size(path, clips):
     _, same, cross = same_and_cross(before, after, raw=True)
     constant = x[0, 0].numel() / 2 * np.log(2 * np.pi * big.v)
     bound = -(error + costs.sum()).item() - constant
-    print(f"after {done:,} updates: {name_state(know_places(big, clips))}")
+    print(f"after {done:,} updates")
     rows = [
         Row("own next value (bits)", same, 4.61),
         Row("cross divided by own", cross / same, 0.163, "lower"),
