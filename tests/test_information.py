@@ -129,6 +129,16 @@ def test_same_and_cross():
     assert np.isnan(same_and_cross(before[:1], after[:1]).cross)
 
 
+def test_same_and_cross_says_which_pair_to_doubt():
+    before, after = two_factors(count=4000, leak=0.0)
+    before, after = ([each[:, :1] for each in factors] for factors in (before, after))
+    assert same_and_cross(before, after).doubts == ()
+    after[1] = after[1].copy()
+    after[1][7] = 1e6  # which decides the deviation of this column
+    (doubt,) = same_and_cross(before, after).doubts  # the cross is 0 with it and without
+    assert doubt.startswith("x = before[1], y = after[1]: y: the value 1e+06 decides")
+
+
 def test_no_measure_depends_on_units():
     """Each unit of a code, and a continuous factor, in a unit of measurement of its own."""
     random, count = np.random.default_rng(5), 150
@@ -140,7 +150,7 @@ def test_no_measure_depends_on_units():
         halves = np.split(code, 2, axis=1)
         bits = same_and_cross(halves, halves[::-1])
         yield kraskov(code, pitch, shuffles=2)[0], kraskov(code, pitch, shuffles=2).null
-        yield ross(code, who).estimate, ross(code[:, 0], who).estimate, bits.matrix, bits[1:]
+        yield ross(code, who).estimate, ross(code[:, 0], who).estimate, bits.matrix, bits[1:3]
         yield cross_block(code, code[:, ::-1])
         for probe in ("linear", "nonlinear"):
             known = {"who": who, "pitch": pitch}

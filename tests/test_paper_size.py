@@ -297,8 +297,8 @@ def test_the_end_has_the_papers_number_and_the_verdict_of_claims(number, share, 
 @pytest.mark.parametrize(
     "old, new",
     (
-        ("cross / same, 0.163", "cross / same, 0.2"),
-        ('        Row("own next value (bits)", same, 4.61),\n', ""),
+        ("found.cross / found.same, 0.163", "found.cross / found.same, 0.2"),
+        ('        Row("own next value (bits)", found.same, 4.61),\n', ""),
         ('print_verdict("the paper, Table 2", rows, done', "print(rows, done"),
     ),
 )

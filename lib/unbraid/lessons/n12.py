@@ -136,13 +136,13 @@ def judge_paper_size(path, clips):
         z = big.filter(x, noise)[0].cpu().numpy()  # (N, T, K d)
         error, costs = big.loss(x, noise)
     before, after = (np.split(z[:, t], 2, 1) for t in (-2, -1))
-    _, same, cross = same_and_cross(before, after, raw=True)
+    found = same_and_cross(before, after, raw=True)
     constant = x[0, 0].numel() / 2 * np.log(2 * np.pi * big.v)
     bound = -(error + costs.sum()).item() - constant
     print(f"after {done:,} updates")
     rows = [
-        Row("own next value (bits)", same, 4.61),
-        Row("cross divided by own", cross / same, 0.163, "lower"),
+        Row("own next value (bits)", found.same, 4.61),
+        Row("cross divided by own", found.cross / found.same, 0.163, "lower"),
         Row("bound (nats per frame)", bound, -2902, tolerance=6),
     ]
     print_verdict("the paper, Table 2", rows, done / RECIPE["updates"])

@@ -48,6 +48,7 @@ class FactorInformation(NamedTuple):
     matrix: np.ndarray  # (K, K)
     same: float  # mean of the diagonal
     cross: float  # mean over i < j only; NaN for a single factor
+    doubts: tuple[str, ...] = ()  # those of the estimates, each with its i and j
 
 
 def kraskov(
@@ -265,17 +266,19 @@ def same_and_cross(
 
     before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
-    the authors' code, which takes raw codes; below the diagonal the matrix is NaN.
+    the authors' code, which takes raw codes; below the diagonal the matrix is NaN. Doubts are those
+    of `kraskov`, whose x is a factor at t and whose y is one at t + 1.
     """
     are_lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
     if not are_lists or len(before) != len(after) or not before:
         raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
-    matrix = np.full((len(before), len(before)), np.nan)
+    matrix, found = np.full((len(before), len(before)), np.nan), []
     for i, j in np.transpose(np.triu_indices(len(before))).tolist():
-        matrix[i, j] = kraskov(before[i], after[j], seed=seed, raw=raw).estimate
+        matrix[i, j], _, doubts_of_pair = kraskov(before[i], after[j], seed=seed, raw=raw)
+        found += [f"x = before[{i}], y = after[{j}]: {each}" for each in doubts_of_pair]
     upper = matrix[np.triu_indices(len(before), 1)]
     cross = float(upper.mean()) if upper.size else np.nan
-    return FactorInformation(matrix, float(np.diag(matrix).mean()), cross)
+    return FactorInformation(matrix, float(np.diag(matrix).mean()), cross, tuple(found))
 
 
 def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
