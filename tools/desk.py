@@ -52,8 +52,14 @@ TEXTS = ("text/html", "text/markdown", "text/latex", "image/svg+xml")
 # text is left out of the search, because whatever marks pictures and sounds can mark a program.
 ELEMENTS = "script|iframe|frame|object|embed|applet|meta|base|link|form"
 ADDRESSES = r"javascript:|href\s*=[\s\"']*data:|=[\s\"']*data:(?!(?:image|audio|video)/)"
+# What a page fetches by itself tells another machine who looks at it.
+ELSEWHERE = r"[\s\"']*(?:https?:|ftp:)?//"
+REMOTE = rf"\b(?:src|srcset|poster|background)\s*={ELSEWHERE}|!\[[^]]*\]\(\s*<?(?:https?:)?//"
+DRAWN = rf"<(?:image|use)\b[^>]*href\s*={ELSEWHERE}"
+STYLES = rf"@import\b|\burl\({ELSEWHERE}"
 PROGRAM = re.compile(
-    rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|\bformaction\b|{ADDRESSES}", re.IGNORECASE
+    rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|\bformaction\b|{ADDRESSES}|{REMOTE}|{DRAWN}|{STYLES}",
+    re.IGNORECASE,
 )
 Cells = list[NotebookNode]
 Read = Callable[[Path], NotebookNode]
@@ -209,7 +215,7 @@ def trust(book: NotebookNode) -> None:
 
 
 def holds_programs(cell: NotebookNode) -> bool:
-    """Whether something in a cell's outputs could run before the reader runs the cell."""
+    """Whether a cell's outputs could run or fetch something before the reader runs the cell."""
     for output in cell.get("outputs", []):
         for kind, content in output.get("data", {}).items():
             if kind == "text/plain" or kind in PICTURES:
