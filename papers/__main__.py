@@ -1,4 +1,4 @@
-"""python -m papers: train, evaluate, judge, adopt, runs, show, verify.
+"""python -m papers: train, evaluate, judge, import, runs, show, verify.
 
 What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
@@ -160,7 +160,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
         pages.write_tables()
 
 
-# ---- judge, adopt, runs
+# ---- judge, import, runs
 
 
 @app.command("judge")
@@ -179,15 +179,15 @@ def train_judges(
             typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f}")
 
 
-@app.command()
-def adopt(
+@app.command("import")
+def import_(
     source: Annotated[Path, typer.Argument(help="FOLDER/NAME of what full_size.py wrote.")],
     folder: Folder,
 ) -> None:
     """Put what a papers/a, b or c/full_size.py wrote beside the other runs."""
-    from papers import adopt
+    from papers.import_run import import_run
 
-    typer.echo(f"written: {adopt.adopt(source, folder)}")
+    typer.echo(f"written: {import_run(source, folder)}")
 
 
 def select_target(target: str, profile: str) -> list[RunSettings]:

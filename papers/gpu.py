@@ -21,9 +21,9 @@ from unbraid.training import choose_accelerator
 
 from papers import claims, evaluation, pages, tables
 from papers.a import full_size as paper_a
-from papers.adopt import adopt
 from papers.b import full_size as paper_b
 from papers.c import full_size as paper_c
+from papers.import_run import import_run
 from papers.run import run_name
 from papers.settings import RunSettings, load
 
@@ -42,7 +42,7 @@ WHOLE = "1000000"  # seconds, which no training takes: it ends by its updates
 
 
 def make_all(folder: Path, work: Path, seed: int = 0, more: dict[str, str] | None = None) -> None:
-    """Train, adopt and measure what a folder of results lacks, and print the verdicts.
+    """Train, import and measure what a folder of results lacks, and print the verdicts.
 
     work: the folder of state files. more: further options of a script, by its letter.
     """
@@ -58,7 +58,7 @@ def make_all(folder: Path, work: Path, seed: int = 0, more: dict[str, str] | Non
             work.mkdir(parents=True, exist_ok=True)
             run_script(letter, [*arguments, "--seconds", WHOLE, *places])
             check_length(work / f"{name}.json", updates)
-            adopt(work / name, folder)
+            import_run(work / name, folder)
         figures = measure(settings, seed, folder)
         if settings.model == "independent":
             scores = [value for figure, value in figures.items() if figure.startswith("r2_")]

@@ -128,15 +128,15 @@ def test_outputs_are_the_readers_but_for_cells_that_nobody_has_run_or_the_course
 
 
 def test_the_desk_is_laid_out_once_and_trusted(root):
-    created = desk.lay_out(root)
+    created = desk.copy_notebooks(root)
     assert created == [root / "mine" / name for name in NAMES]
     assert NotebookNotary().check_signature(nbformat.read(created[0], 4))
     created[0].write_text("the reader's own")
-    assert desk.lay_out(root) == [] and created[0].read_text() == "the reader's own"
+    assert desk.copy_notebooks(root) == [] and created[0].read_text() == "the reader's own"
 
 
 def test_an_update_merges_what_changed_and_keeps_the_copy_before(root):
-    (first, second) = desk.lay_out(root)
+    (first, second) = desk.copy_notebooks(root)
     nbformat.write(reader(3, "answer = 7"), first)
     before = first.read_bytes(), second.read_bytes()
     publish(root, "00_start.ipynb", *NEWER)
@@ -154,7 +154,7 @@ def test_an_update_merges_what_changed_and_keeps_the_copy_before(root):
 
 @pytest.mark.parametrize("is_interrupted", [False, True])
 def test_a_copy_follows_its_notebook_to_a_new_name(root, is_interrupted):
-    first = desk.lay_out(root)[0]
+    first = desk.copy_notebooks(root)[0]
     nbformat.write(reader(3, "answer = 7"), first)
     (root / "notebooks" / "00_start.ipynb").unlink()
     publish(root, "00_begin_here.ipynb", *NEWER)
@@ -168,7 +168,7 @@ def test_a_copy_follows_its_notebook_to_a_new_name(root, is_interrupted):
 
 
 def test_a_killed_update_keeps_the_backup_of_the_state_before(root, monkeypatch):
-    for path in desk.lay_out(root):
+    for path in desk.copy_notebooks(root):
         path.chmod(0o600)
         publish(root, path.name, *NEWER)
     before = {path.name: path.read_bytes() for path in (root / "mine").glob("*.ipynb")}
@@ -197,7 +197,7 @@ OLD = '{"cells": [{"cell_type": "raw", "metadata": {}, "source": ""}], "metadata
 
 @pytest.mark.parametrize("text", ("{", "\xff", OLD + '"nbformat": 4, "nbformat_minor": 4}'))
 def test_a_damaged_copy_is_named_and_left_alone(root, text):
-    first, second = desk.lay_out(root)
+    first, second = desk.copy_notebooks(root)
     first.write_text(text, encoding="latin-1")
     for name in (first.name, second.name):
         publish(root, name, *NEWER)
@@ -243,7 +243,7 @@ def test_outputs_with_programs_are_not_trusted(root, data, is_trusted):
     book = make_book(*TEXTS)
     book.cells[1].outputs = [new_output("display_data", data)]
     nbformat.write(book, root / "notebooks" / "00_start.ipynb")
-    first = desk.lay_out(root)[0]
+    first = desk.copy_notebooks(root)[0]
     assert NotebookNotary().check_signature(nbformat.read(first, 4)) == is_trusted
     publish(root, "01_next.ipynb", *TEXTS)
     book.cells[0].source = "# Another title"
@@ -272,7 +272,7 @@ def exercises(tmp_path, monkeypatch):
 
 
 def test_a_run_of_all_cells_shows_no_solution_and_a_reader_can_run_them(exercises):
-    (mine,) = desk.lay_out(exercises)
+    (mine,) = desk.copy_notebooks(exercises)
     book = edit_answers(nbformat.read(mine, 4), wrong=tuple(EXERCISES))
     nbformat.write(book, mine)
     assert execution.execute(mine, exercises / "all.ipynb", "smoke").fault == ""

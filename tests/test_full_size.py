@@ -15,8 +15,8 @@ from unbraid import records
 from unbraid.data import fetch, moving_digits, sprites
 from unbraid.models.base import SequenceModel
 
-from papers import adopt
 from papers import full_size as engine
+from papers import import_run
 from papers.a import full_size as paper_a
 from papers.b import full_size as paper_b
 from papers.c import full_size as paper_c
@@ -268,7 +268,7 @@ def test_a_training_goes_on_where_it_ended_and_is_adopted(start, no_gpu, monkeyp
     assert [row[0] for row in parts.rows] == [2, 4]
     for row, expected in zip(parts.rows, whole.rows, strict=True):
         assert row[2:] == pytest.approx(expected[2:], rel=1e-3)
-    path = adopt.adopt(tmp_path / "parts/a", tmp_path / "results")
+    path = import_run.import_run(tmp_path / "parts/a", tmp_path / "results")
     record = records.read_json(path.with_suffix(".run.json"))
     assert record["steps"] == 4 and record["settings"]["length"] == 2
     adopted = SequenceModel.load(path.with_suffix(".safetensors")).state_dict()

@@ -1,4 +1,4 @@
-"""`make gpu`, its whole way with tiny sizes on a CPU: train, resume, adopt, measure, judge."""
+"""`make gpu`, its whole way with tiny sizes on a CPU: train, resume, import, measure, judge."""
 
 import os
 import shutil

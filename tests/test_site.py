@@ -13,7 +13,7 @@ from tools.site import pages
 def source(tmp_path_factory):
     """What Sphinx reads."""
     folder = tmp_path_factory.mktemp("site") / "source"
-    pages.lay_out(folder)
+    pages.copy_pages(folder)
     return folder
 
 

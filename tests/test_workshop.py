@@ -153,7 +153,7 @@ def test_the_desk_has_it_once_and_writes_over_nothing(tmp_path, monkeypatch):
     for path in NOTEBOOKS:
         if path.name[:2] in ("10", *EDITIONS):
             (lessons / path.name).write_bytes(path.read_bytes())
-    created = desk.lay_out(tmp_path)
+    created = desk.copy_notebooks(tmp_path)
     places = [path.relative_to(tmp_path / "mine").parts[0] for path in created]
     assert places.count("workshop") == len(EDITIONS)
     mine = created[-1]
@@ -166,7 +166,7 @@ def test_the_desk_has_it_once_and_writes_over_nothing(tmp_path, monkeypatch):
     book = nbformat.read(mine, 4)
     book.cells[2].source = "# mine"
     files.write(book, mine)
-    assert desk.lay_out(tmp_path) == []
+    assert desk.copy_notebooks(tmp_path) == []
     lesson = lessons / mine.name
     newer = nbformat.read(lesson, 4)
     newer.cells[-1].source = "A new last line."

@@ -125,9 +125,9 @@ def address(options: Options) -> list[Path]:
 def desk(options: Options) -> list[Path]:
     """Copy the notebooks into mine/, where they are yours; what is there stays."""
     from tools import files
-    from tools.desk import lay_out
+    from tools.desk import copy_notebooks
 
-    return lay_out(files.ROOT, Path(options.to))
+    return copy_notebooks(files.ROOT, Path(options.to))
 
 
 def update(options: Options) -> bool:

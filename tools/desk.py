@@ -1,8 +1,8 @@
 """A desk of one's own: copies of the notebooks, in mine/ of the clone, and their updates.
 
-`lay_out` copies what is not there yet. `update` brings in what has changed in the course since, by
-a three-way merge of cells, and loses nothing that a reader wrote. Cells are merged as wholes, since
-nbdime writes marks of conflicts into code and outputs.
+`copy_notebooks` copies what is not there yet. `update` brings in what has changed in the course
+since, by a three-way merge of cells, and loses nothing that a reader wrote. Cells are merged as
+wholes, since nbdime writes marks of conflicts into code and outputs.
 
 On the desk a solution is folded text, not a cell of code: a run of all cells would show it.
 """
@@ -65,7 +65,7 @@ Cells = list[NotebookNode]
 Read = Callable[[Path], NotebookNode]
 
 
-def lay_out(root: Path, desk: Path | None = None) -> list[Path]:
+def copy_notebooks(root: Path, desk: Path | None = None) -> list[Path]:
     """Copy the notebooks of a clone into a folder, and trust the copies; what is there stays.
 
     desk: the folder, by default mine/ of the clone; in its folder workshop/ lie the workshop
@@ -148,7 +148,7 @@ def update(root: Path, desk: Path | None = None) -> list[str]:
     """
     desk = desk or root / "mine"
     with lock_desk(desk):
-        lines = [f"{path.relative_to(desk)}: new" for path in lay_out(root, desk)]
+        lines = [f"{path.relative_to(desk)}: new" for path in copy_notebooks(root, desk)]
         for place, reads in list_places(root, desk).items():
             with lock_desk(place):
                 # All are read before anything is written: a damaged one stops the update whole.

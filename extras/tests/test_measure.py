@@ -147,7 +147,7 @@ def test_the_verdict_is_told_before_anything_is_scored(monkeypatch):
         measure, "score", lambda *_: pytest.fail("too early") if not told else SCORED
     )
     monkeypatch.setattr(measure, "estimate_information", lambda *_: ({}, ["a doubt"]))
-    found = judge(codes["Collapsed"], factors, dynamic=DYNAMIC, tell=told.append)
+    found = judge(codes["Collapsed"], factors, dynamic=DYNAMIC, on_verdict=told.append)
     assert told[0].findings == found.findings and found.findings[0].startswith("Collapsed")
     assert told[0].verdict_table() == found.verdict_table() and found.doubts == ["a doubt"]
 

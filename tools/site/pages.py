@@ -53,7 +53,7 @@ def build(to: str | Path) -> Path:
     source = to.parent / "site-source"
     print("1 of 3: the sources of the pages", flush=True)
     shutil.rmtree(source, ignore_errors=True)
-    lay_out(source)
+    copy_pages(source)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-j", "2"]
     command += ["-d", str(to.parent / "doctrees")]
     print("2 of 3: the pages, by Sphinx", flush=True)
@@ -80,7 +80,7 @@ def name_parts(page: str) -> str:
     return re.sub(side, r'<div role="navigation" aria-label="Pages"\1', page)
 
 
-def lay_out(source: Path) -> None:
+def copy_pages(source: Path) -> None:
     """Copy notebooks, texts and drawings into `source` in the repository's own order of folders."""
     notebooks = select_notebooks()
     texts = []

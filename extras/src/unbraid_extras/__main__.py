@@ -123,12 +123,14 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
     from unbraid_extras.measure import Report  # What takes seconds comes last.
     from unbraid_extras.measure import measure as measure_codes
 
-    def tell(report: Report) -> None:
+    def print_verdict(report: Report) -> None:
         show(report.verdict_table())
         print("bits and scores follow, which take three times as long ...", file=sys.stderr)
 
     made = provenance([codes, factors], words)
-    report = replace(measure_codes(arrays, known, tell=tell, **options), provenance=made)
+    report = replace(
+        measure_codes(arrays, known, on_verdict=print_verdict, **options), provenance=made
+    )
     show(report.rest_table())
     for written, text in ((json, report.as_json), (html, report.as_html)):
         if written:

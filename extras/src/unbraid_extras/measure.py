@@ -153,7 +153,7 @@ def measure(
     dynamic: Sequence[str] | None = None,
     groups: ArrayLike | None = None,
     seed: int = 0,
-    tell: Callable[[Report], object] | None = None,
+    on_verdict: Callable[[Report], object] | None = None,
 ) -> Report:
     """Measure named codes against known factors.
 
@@ -166,7 +166,7 @@ def measure(
     groups: (N,), such as the person of each sequence: a split keeps a group together, limits are
         those of other groups, and whole groups are shuffled. Without it, each row stands for
         itself, and of rows that are exact copies one is taken.
-    tell: is called with the report as soon as it has the verdict, before bits and scores.
+    on_verdict: is called with the report as soon as it has the verdict, before bits and scores.
 
     Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
     alone. Raises ValueError, with its name, for an array that cannot be measured.
@@ -211,8 +211,8 @@ def measure(
             int(numbers.max()) + 1, unit, kinds, constants, own, *matrices, none, doubts
         )
         report = replace(report, findings=tuple(conclude(report, arrays, known)))
-        if tell:
-            tell(report)
+        if on_verdict:
+            on_verdict(report)
         scored = pool.submit(score, flat, still, numbers, seed)
         bits, of_bits = pool.submit(estimate_information, flat, still, seed, numbers).result()
         by_code, by_unit, lacking = scored.result()

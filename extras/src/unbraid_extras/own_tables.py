@@ -318,13 +318,13 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> R
     expected = "a column of numbers that change within a series"
     check_field(numbers.size > 0, path.name, expected, [*table.columns])
     check_finite(numbers.to_numpy(), path.name)
-    raw = lay_out_series(numbers, f"{key} tells the series apart, and {time} orders them")
+    raw = arrange_series(numbers, f"{key} tells the series apart, and {time} orders them")
     notes = [note, "A column without a name is left out." if "" in names else ""]
     notes += [*doubt_gaps(numbers), *doubt_constants(is_label)]
     return add_labels(raw.note(*filter(None, notes)), labels)
 
 
-def lay_out_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
+def arrange_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
     """Series of the columns of a table with a row per name and time, in order of both.
 
     Series that share most of their times lie on one grid, where gaps can be seen.

@@ -9,7 +9,7 @@ from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.models.base import SequenceModel
 
-from papers import adopt, provenance, verify
+from papers import import_run, provenance, verify
 from papers.run import build
 from papers.settings import load
 
@@ -51,7 +51,7 @@ def written(tmp_path):
 
 
 def test_it_is_written_with_its_curve_its_record_and_its_class(written, tmp_path):
-    path = adopt.adopt(written(), tmp_path / "results")
+    path = import_run.import_run(written(), tmp_path / "results")
     assert path == tmp_path / "results/single_element/vowels/full/single_element-seed3"
     model = SequenceModel.load(path.with_suffix(".safetensors"))
     assert model.config.anchor == "last"
@@ -61,7 +61,7 @@ def test_it_is_written_with_its_curve_its_record_and_its_class(written, tmp_path
     assert record["steps"] == 1010 and record["settings"]["anchor"] == "last"
     assert record["command"] == "python papers/c/full_size.py --seed 3"
     assert record["commit"] == provenance.read_commit()  # the scripts may name their own
-    other = adopt.adopt(written(commit="theirs"), tmp_path / "others")
+    other = import_run.import_run(written(commit="theirs"), tmp_path / "others")
     assert records.read_json(other.with_suffix(".run.json"))["commit"] == "theirs"
     assert records.read_csv(path.with_suffix(".swaps.csv"))[0]["nearest"] == 0.5
     assert verify.verify_results(tmp_path / "results") == []
@@ -71,9 +71,9 @@ def test_it_is_written_with_its_curve_its_record_and_its_class(written, tmp_path
 
 
 def test_a_run_that_is_there_is_never_written_over(written, tmp_path):
-    adopt.adopt(written(), tmp_path / "results")
+    import_run.import_run(written(), tmp_path / "results")
     with pytest.raises(ResultsError, match="found one"):
-        adopt.adopt(written(), tmp_path / "results")
+        import_run.import_run(written(), tmp_path / "results")
 
 
 def test_what_is_missing_is_named(written, tmp_path):
@@ -82,9 +82,9 @@ def test_what_is_missing_is_named(written, tmp_path):
     del content["rows"]
     source.with_name("c.json").write_text(json.dumps(content))
     with pytest.raises(ResultsError, match="found no rows"):
-        adopt.adopt(source, tmp_path / "results")
+        import_run.import_run(source, tmp_path / "results")
     source = written()
     source.with_name("c-1.safetensors").unlink()
     with pytest.raises(ResultsError, match="all weights of SingleElement in 1 parts"):
-        adopt.adopt(source, tmp_path / "results")
+        import_run.import_run(source, tmp_path / "results")
     assert not (tmp_path / "results").exists()

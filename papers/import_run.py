@@ -23,7 +23,7 @@ COPIED = ("seed", "device", "versions", "steps", "seconds", "precision")  # as t
 REQUIRED = ("section", "changes", "columns", "rows", *COPIED)
 
 
-def adopt(source: Path, folder: Path) -> Path:
+def import_run(source: Path, folder: Path) -> Path:
     """Write the run of <source>.json into a folder of results; `ResultsError` if it cannot be."""
     written = records.read_json(source.with_name(f"{source.name}.json"))
     if missing := ", ".join(name for name in REQUIRED if name not in written):
