@@ -26,10 +26,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from unbraid import records
 from unbraid.checks import ResultsError
-from unbraid.measures.intervals import Interval, mean_interval, share_interval
+from unbraid.measures.intervals import Interval, mean_interval
 from unbraid.paper_size import LENGTH, NEAR, SEEDS, is_reached, name_verdict
 from unbraid.records import read_metrics, read_record
 
@@ -347,12 +347,12 @@ def pass_share(values: Sequence[float], tolerance: float, one_sided: bool) -> fl
 
 
 def print_states(values: Sequence[float], least: float) -> str:
-    """How many runs reach a value, with Wilson's interval of their share."""
+    """How many runs reach a value, with the interval of Clopper and Pearson, as in 12 and 15."""
     good = sum(value >= least for value in values)
     if len(values) == 1:
         return f"{good} of 1 run"
-    found = share_interval(good, len(values))
-    return f"{good} of {len(values)} runs (share: {found.low:.2f} to {found.high:.2f})"
+    low, high = binomtest(good, len(values)).proportion_ci()
+    return f"{good} of {len(values)} runs (share: {low:.2f} to {high:.2f})"
 
 
 def print_limits(found: Interval, digits: int, unit: str = "") -> str:

@@ -186,7 +186,7 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     figures = [state, other]
     mixed = toy([0.92, 0.92, 0.44], figures=figures)
     assert mixed.print_ours() == (
-        "good: 2 of 3 runs (share: 0.21 to 0.94)<br>"  # Wilson's
+        "good: 2 of 3 runs (share: 0.09 to 0.99)<br>"  # Clopper and Pearson's
         "other: **0.92**, 0.92, 0.44 bits"
     )
     alike = toy([0.92, 0.93, 0.94], figures=figures)
