@@ -53,7 +53,7 @@ def read_scores(row, axes=""):
 
 
 def open_seed(number):
-    """One of these runs, after 8 000 updates."""
+    """One of these runs, after 8,000 updates."""
     path = records.weights(f"{FOLDER}/own-seed{number}")
     return open_run(path, small_networks(32), all_at_once, **SIZES)
 
@@ -88,7 +88,7 @@ def score(places, L, memory):
 
 
 def count_found(world, axes=""):
-    """How many of a world's runs found what, after 8 000 updates."""
+    """How many of a world's runs found what, after 8,000 updates."""
     runs = pd.read_csv(records.results() / FOLDER / f"own_{world}.csv")
     runs = runs[runs["update"] == 8000]
     found = [name_grouping(read_scores(row, axes)) for _, row in runs.iterrows()]
