@@ -92,6 +92,8 @@ def show_states(folder: str, run: str, name: str, least: float) -> str:
     """How many runs reach a value, in words: "two of three runs"."""
     values = claims.read_figure(folder, run, name).values()
     good = sum(value >= least for value in values)
+    if good == 0 and len(values) == 2:
+        return "neither of two runs"
     return f"{spell(good)} of {spell(len(values))} runs"
 
 
@@ -199,10 +201,9 @@ def render_reproduction() -> str:
     helpers, runs = name_helpers(rows), claims.list_runs(rows)
     scope = []
     for paper in read_papers():
-        not_tested = fill(paper.not_tested, **helpers)
-        scope.append(
-            f"- **{paper.paper}**: {paper.title}, {paper.link}. *Not tested here:* {not_tested}"
-        )
+        sentence, rest = (fill(each, **helpers) for each in (paper.sentence, paper.not_tested))
+        name = f"- **{paper.paper}**: {paper.title}, {paper.link}."
+        scope.append(f"{name} {sentence} *Not tested here:* {rest}")
     judged, needed = count_needed(rows)
     return fill(
         text,
