@@ -76,7 +76,7 @@ teacher: $(ENVIRONMENT)  ## teach: the notebooks with open solutions and notes o
 site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## learn: build the course as a site into build/site (needs npm)
 	.venv/site/bin/python -m tools site
 
-slides: $(ENVIRONMENT) build/npm/complete  ## teach: write slides of nine notebooks into build/site/slides (needs npm)
+slides: $(ENVIRONMENT) build/npm/complete  ## teach: write slides of eleven notebooks into build/site/slides (needs npm)
 	$(PYTHON) -m tools slides --only "$(ONLY)"
 
 figures: $(ENVIRONMENT)  ## learn: the figures of the notebooks as files, with what they show, in build/figures

@@ -14,7 +14,12 @@ from tools.site import slides
 BOOKS = {path.name[:2]: path for path in files.select_notebooks()}
 DECKS = {number: made for number, path in BOOKS.items() if (made := slides.make_deck(path)[0])}
 LETTERS = 15  # the least height in pixels of a label's letters that the last row can read
-SAID = {"15-paths.png"}  # pictures whose labels the slide's line says
+SAID = {  # titles of slides whose line says what the labels say
+    "What do the digits do while a factor waits?",
+    "Do the attributes come in the order of the forecast?",
+    "At the paper's size, when are the swaps right?",
+    "When would you stop?",
+}
 DRAWN, WRITTEN = 9 / 72 * 200, 12  # their height in a figure (9 points), and above a film
 
 
@@ -24,7 +29,7 @@ def cells():
 
 
 def test_the_decks_are_those_of_the_table():
-    assert set(DECKS) == {"00", "11", "13", "15", "21", "23", "31", "33", "40"}
+    assert set(DECKS) == {"00", "11", "13", "15", "21", "22", "23", "31", "32", "33", "40"}
 
 
 @pytest.mark.parametrize("number", DECKS)
@@ -54,7 +59,7 @@ def find_place(slide):
         return 840, 716
     title = math.ceil(len(drop_marks(slide.title)) / 56)  # their lines of text
     line = math.ceil(len(drop_marks(slide.line)) / 74)
-    return 1260, 654 - 39 * title - 35 * line - 80 * ("equation" in slide.thing)
+    return 1276, 654 - 39 * title - 35 * line - 80 * ("equation" in slide.thing)
 
 
 def drop_marks(text):
@@ -67,7 +72,7 @@ def test_labels_are_large_enough_for_the_last_row(number):
     drawn = {figure.name: figure for figure in slides.make_deck(BOOKS[number])[1]}
     for slide in DECKS[number]:
         name = re.search(r'figures/(.*?\.png)"', slide.thing)
-        if name and name[1] not in SAID:
+        if name and slide.title not in SAID:
             image = Image.open(io.BytesIO(drawn[name[1]].content))
             label = WRITTEN if getattr(image, "is_animated", False) else DRAWN
             sizes = zip(find_place(slide), image.size, strict=True)
@@ -104,7 +109,7 @@ def test_an_equation_stands_above_what_a_slide_shows(cells):
         slides.make_slides(cells, [])
 
 
-@pytest.mark.parametrize("number", sorted(set(DECKS) - {"11", "23", "33"}))
+@pytest.mark.parametrize("number", DECKS)
 def test_no_slide_shows_a_formula_alone(number):
     assert "formula" not in {slide.kind for slide in DECKS[number]}
 
