@@ -19,6 +19,7 @@ SAID = {  # titles of slides whose line says what the labels say
     "Do the attributes come in the order of the forecast?",
     "At the paper's size, when are the swaps right?",
     "When would you stop?",
+    "Is it the idea or the help?",
 }
 DRAWN, WRITTEN = 9 / 72 * 200, 12  # their height in a figure (9 points), and above a film
 
