@@ -4,6 +4,7 @@ With UNBRAID_MUTANTS set, as in a weekly job, also each mistake of n32.toml gets
 """
 
 import ast
+import inspect
 import os
 from importlib import import_module
 
@@ -103,6 +104,20 @@ def test_the_lessons_bodies_solve_it_and_are_written(number, made, tmp_path, mon
     assert set(import_module(f"{workshop.__name__}.n{number}").WANTED) <= set(written)
     assert workshop.check(number, checked_last(number), written[find_class(number)]).is_right
     capsys.readouterr()
+
+
+@each_edition
+def test_the_bound_is_that_of_the_readers_class(number):
+    """A fault anywhere in it is seen at the end, too; and without a class nothing is right."""
+    lesson = read_lesson(number)
+    typed = workshop.change(lesson, "kl", "0.5 * ", "")
+    for each in vars(lesson).values():
+        if inspect.isclass(each) and each.__module__ == lesson.__name__:
+            exec(inspect.getsource(each), typed)
+    assert not workshop.check(number, checked_last(number), typed[find_class(number)]).is_right
+    assert not workshop.check(number, checked_last(number), None).is_right
+    right = getattr(lesson, find_class(number))
+    assert workshop.check(number, checked_last(number), right).text == "right"
 
 
 def is_code(cell):
