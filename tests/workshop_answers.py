@@ -145,6 +145,7 @@ VARIANTS = [
     ),
 ]
 
+D_OF_0 = "torch.zeros(*x.shape[:2], d)"
 MUTANTS = [
     (
         "22",
@@ -190,6 +191,12 @@ MUTANTS = [
     ("22", "UnorderedFrames.loss", "kl(q_d, p_d)", "kl(q_d, (0 * d, 0 * d))", "not from N(0, I)"),
     ("22", "UnorderedFrames.loss", "kl(q_d, p_d).sum(1)", "kl(q_d, p_d)[:, 0]", "KL of d"),
     ("22", "train", "        adam.zero_grad()\n", "", "zero_grad"),
+    ("22", "train", "torch.randn(*x.shape[:2], d, generator=generator)", D_OF_0, "standard normal"),
+    ("22", "train", "manual_seed(seed)", "manual_seed(7)", "follows the seed"),
+    ("22", "train", "(x, noise_s, noise_d)", "(x, noise_d[:, 0], noise_d)", "drawn apart"),
+    ("22", "train", " / x.shape[1]", "", "divide by N"),
+    ("32", "train", "clips[rows]", "clips[:batch]", "different clips"),
+    ("32", "train", "(batch,)", "(1,)", "number of clips in each batch"),
     ("11", "kl", "squared - 1 + log_p - log_q", "squared - 1 - (log_p - log_q)", "sign"),
     ("11", "kl", "return 0.5 * (", "return (", "½"),
     (

@@ -104,16 +104,22 @@ class Line(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(1))
+        self.given: list[Tensor] = []  # the clips of each update
 
     def loss(self, x: Tensor) -> Tensor:
-        """The terms, (4,), of clips whose values are 0.8."""
+        """The terms, (4,), of clips whose mean is 0.8."""
+        self.given.append(x.detach())
         places = torch.tensor([1.01, 0.96, 1.05, 0.98])
         return (self.weight + x.float().mean() - 0.8 - places) ** 2
 
 
 def run_train(names: Names) -> dict:
-    """Twelve updates on clips that are all alike: terms by update, and what `weigh` was given."""
-    model, clips, shares = Line(), torch.full((10, T, 3, 2, 2), 204, dtype=torch.uint8), []
+    """Twelve updates on clips of the same mean: terms by update, what `weigh` and `loss` get."""
+    model, shares = Line(), []
+    clips = torch.full((10, T, 3, 2, 2), 204, dtype=torch.uint8)
+    number = torch.arange(10, dtype=torch.uint8)
+    clips[:, 0, 0, 0, 0] += number  # each clip is marked, and its mean stays
+    clips[:, 0, 0, 0, 1] -= number
 
     def weigh(share: float) -> Tensor:
         shares.append(share)
@@ -123,7 +129,13 @@ def run_train(names: Names) -> dict:
     terms = torch.tensor([[*map(float, row)] for _, row in rows])
     updates = torch.tensor([float(update) for update, _ in rows])
     found = {"numbers of the updates": updates, "shares given to weigh": torch.tensor(shares)}
-    return found | {"terms": terms, "weight": model.weight.detach()}
+    found |= {"terms": terms, "weight": model.weight.detach()}
+    sizes = [float(len(x)) for x in model.given]
+    drawn = torch.cat([x[:, 0, 0, 0, 0] for x in model.given])
+    found["number of clips in each batch"] = torch.tensor(sizes)
+    found["different clips in all batches"] = torch.tensor(float(len(drawn.unique())))
+    apart = float(any(not torch.equal(x, model.given[0]) for x in model.given[1:]))
+    return found | {"each batch is drawn anew (1 is yes)": torch.tensor(apart)}
 
 
 GRADIENTS = {  # of the typed class: the library's name
