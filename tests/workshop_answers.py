@@ -146,6 +146,8 @@ VARIANTS = [
 ]
 
 D_OF_0 = "torch.zeros(*x.shape[:2], d)"
+RELU = "[layer, nn.ReLU()] for layer in down"
+ALL_UP = "for layer in up), decoder)"
 MUTANTS = [
     (
         "22",
@@ -261,6 +263,8 @@ MUTANTS = [
         "z, costs = self.encode(x), self.filter(x, noise)[1]",
         "decode the means",
     ),
+    ("11", "small_networks", "[layer, nn.SiLU()] for layer in down", RELU, "features with set"),
+    ("11", "small_networks", "for layer in up), decoder)[:-1]", ALL_UP, "decoded frames with set"),
     ("11", "IndependentPrediction.freeze", "[factor][:, 1:2]", "[factor][:, 2:3]", "frame 3"),
     (
         "11",

@@ -138,7 +138,7 @@ def settled_noise() -> Iterator[None]:
         yield
 
 
-def build(typed: type, *arguments: Any, **sizes: Any) -> Any:
+def build(typed: Callable[..., Any], *arguments: Any, **sizes: Any) -> Any:
     """A module in double precision, whose weights are always the same and none of them 0."""
     model = typed(*arguments, **sizes).double()
     generator = torch.Generator().manual_seed(5)

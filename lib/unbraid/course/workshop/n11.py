@@ -33,7 +33,7 @@ def run_kl(names: Names) -> dict:
 
 
 def run_networks(names: Names) -> dict:
-    """Shapes of what both give, and the deviations of the weights of each convolution."""
+    """Shapes of what both give, deviations of the weights, and what set weights give."""
     torch.manual_seed(0)
     encoder, decoder = names["small_networks"](6)
     features, frames = encoder(torch.rand(2, 3, 32, 32)), decoder(torch.zeros(2, 6))
@@ -48,7 +48,11 @@ def run_networks(names: Names) -> dict:
         [float(layer.bias.detach().abs().max()) for layer in layers]
     )
     normalised = [isinstance(each, nn.BatchNorm2d) for each in encoder.modules()]
-    return found | {"layers of batch normalisation": torch.tensor(sum(normalised))}
+    found["layers of batch normalisation"] = torch.tensor(sum(normalised))
+    with torch.no_grad():  # the same weights in all, so that layers and activations decide
+        found["features with set weights"] = build(lambda: encoder)(noise((B, 3, 32, 32)))
+        found["decoded frames with set weights"] = build(lambda: decoder)(noise((B, 6)))
+    return found
 
 
 def run_posterior(names: Names) -> dict:
