@@ -92,9 +92,7 @@ def show_states(folder: str, run: str, name: str, least: float) -> str:
     """How many runs reach a value, in words: "two of three runs"."""
     values = claims.read_figure(folder, run, name).values()
     good = sum(value >= least for value in values)
-    if good == 0 and len(values) == 2:
-        return "neither of two runs"
-    return f"{spell(good)} of {spell(len(values))} runs"
+    return f"{spell_part(good, len(values))} of {spell(len(values))} runs"
 
 
 def show_share(run: str, length: int) -> str:
@@ -109,7 +107,7 @@ def show_verdicts(rows: list[Claim], verdict: str, paper: str, *sources: str) ->
     """How many claims of a paper from these sources have a verdict: "one of four"."""
     chosen = [claim for claim in rows if claim.paper == paper and claim.source in sources]
     count = sum(claim.find_verdict() == verdict for claim in chosen)
-    return f"{spell(count)} of {spell(len(chosen))}"
+    return f"{spell_part(count, len(chosen))} of {spell(len(chosen))}"
 
 
 def show_tested(folder: str) -> str:
@@ -144,6 +142,11 @@ def show_curves(folder: str, *runs: str, mark: int = 200_000, before: int = 50_0
 def spell(count: int) -> str:
     """A small number in words."""
     return WORDS[count] if count < len(WORDS) else str(count)
+
+
+def spell_part(count: int, of: int) -> str:
+    """How many of some, in words: none of two is neither."""
+    return "neither" if (count, of) == (0, 2) else spell(count)
 
 
 def count_needed(rows: list[Claim]) -> tuple[int, int]:
@@ -211,7 +214,7 @@ def render_reproduction() -> str:
         table=markdown_table(TITLES, lines),
         runs=len(runs),
         shipped=sum(runs.values()),
-        judged=spell(judged),
+        judged=spell_part(judged, needed),
         needed=spell(needed),
         full=FULL,
         inputs="independent/posterior_inputs.csv",

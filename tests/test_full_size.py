@@ -246,7 +246,7 @@ def test_a_record_says_what_was_trained(name, arguments, section, changes, start
 # ---- a training, and the files
 
 
-def test_a_training_goes_on_where_it_ended_and_is_adopted(start, no_gpu, monkeypatch, tmp_path):
+def test_a_training_goes_on_where_it_ended_and_is_imported(start, no_gpu, monkeypatch, tmp_path):
     images = torch.randint(1, 256, (50, 28, 28), generator=seeded(0)).byte()
     digits = moving_digits.Digits(images, torch.arange(50) % 10, "train", "solid squares")
     monkeypatch.setattr(fetch, "files", lambda *source: {})
@@ -271,9 +271,9 @@ def test_a_training_goes_on_where_it_ended_and_is_adopted(start, no_gpu, monkeyp
     path = import_run.import_run(tmp_path / "parts/a", tmp_path / "results")
     record = records.read_json(path.with_suffix(".run.json"))
     assert record["steps"] == 4 and record["settings"]["length"] == 2
-    adopted = SequenceModel.load(path.with_suffix(".safetensors")).state_dict()
+    imported = SequenceModel.load(path.with_suffix(".safetensors")).state_dict()
     for name, value in parts.model.state_dict().items():
-        torch.testing.assert_close(adopted[name], value.half().to(value.dtype), msg=name)
+        torch.testing.assert_close(imported[name], value.half().to(value.dtype), msg=name)
 
 
 def test_digits_are_never_those_of_the_clones_sample(start, monkeypatch, tmp_path):

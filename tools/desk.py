@@ -53,8 +53,9 @@ TEXTS = ("text/html", "text/markdown", "text/latex", "image/svg+xml")
 ELEMENTS = "script|iframe|frame|object|embed|applet|meta|base|link|form"
 ADDRESSES = r"javascript:|href\s*=[\s\"']*data:|=[\s\"']*data:(?!(?:image|audio|video)/)"
 # What a page fetches by itself tells another machine who looks at it.
-ELSEWHERE = r"[\s\"']*(?:https?:|ftp:)?//"
-REMOTE = rf"\b(?:src|srcset|poster|background)\s*={ELSEWHERE}|!\[[^]]*\]\(\s*<?(?:https?:)?//"
+HOST = r"(?:https?:|ftp:)?//"
+ELSEWHERE = rf"[\s\"']*{HOST}"
+REMOTE = rf"\b(?:src|srcset|poster|background)\s*={ELSEWHERE}|!\[[^]]*\]\(\s*<?{HOST}"
 DRAWN = rf"<(?:image|use)\b[^>]*href\s*={ELSEWHERE}"
 STYLES = rf"@import\b|\burl\({ELSEWHERE}"
 PROGRAM = re.compile(

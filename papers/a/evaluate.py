@@ -127,7 +127,8 @@ def digit_information(
         parts = len(order) // settings.judged_size
         latents = pairs.before[:, order], pairs.after[:, order]
         before, after = (np.split(each, parts, axis=1) for each in latents)
-        rows.append(same_and_cross(before, after, seed=number, raw=True)[1:3])
+        found = same_and_cross(before, after, seed=number, raw=True)
+        rows.append((found.same, found.cross))
     same, cross = np.mean(rows, 0).tolist()
     return {"mi_same_bits": same, "mi_cross_bits": cross, "cross_to_same": cross / same}
 

@@ -92,7 +92,8 @@ def best_partition(
     for row, permutation in enumerate(permutations):
         cuts = permutation.reshape(-1, block)
         factors = [before[:, cut] for cut in cuts], [after[:, cut] for cut in cuts]
-        tried[row] = same_and_cross(*factors, seed, raw=True)[1:3]
+        found = same_and_cross(*factors, seed, raw=True)
+        tried[row] = found.same, found.cross
     gap = tried[:, 0] - tried[:, 1]
     positive = (tried > 0).all(axis=1)
     best = int(np.argmax(np.where(positive, gap, -np.inf) if positive.any() else gap))

@@ -58,7 +58,7 @@ def check(number: str, name: str, typed: object) -> Verdict:
     notebook = import_module(f"{__name__}.n{number}")
     part: Part = notebook.PARTS[name]
     lesson = import_module(f"unbraid.lessons.n{number}")
-    place = name.split(".")[0]
+    place = name.split(".")[0]  # of a part of the lesson; else the whole class is given
     given = vars(lesson) | {place if place in vars(lesson) else notebook.WANTED[0]: typed}
     try:
         yours = part.run(given)

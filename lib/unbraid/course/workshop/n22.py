@@ -105,12 +105,12 @@ class Line(nn.Module):
 
 def run_train(names: Names) -> dict:
     """Twelve updates: numbers, terms, the weight at the end, and what `loss` was given."""
-    found = train_line(names, seed=0)[1]
-    yes, other = (describe_given(train_line(names, seed)[0].given) for seed in (0, 1))
-    found |= {f"{name} (1 is yes)": torch.tensor(float(each)) for name, each in yes.items()}
-    once, again, later = (train_line(names, seed)[0].given[0][1] for seed in (0, 0, 1))
-    follows = torch.equal(once, again) and not torch.equal(once, later) and other == yes
-    return found | {"the noise follows the seed (1 is yes)": torch.tensor(float(follows))}
+    (first, found), (again, _), (other, _) = (train_line(names, seed) for seed in (0, 0, 1))
+    yes = describe_given(first.given)
+    noises = [model.given[0][1] for model in (first, again, other)]  # of s, in the first update
+    follows = torch.equal(noises[0], noises[1]) and not torch.equal(noises[0], noises[2])
+    yes["the noise follows the seed"] = follows and describe_given(other.given) == yes
+    return found | {f"{name} (1 is yes)": torch.tensor(float(each)) for name, each in yes.items()}
 
 
 def describe_given(given: list[tuple[Tensor, ...]]) -> dict[str, bool]:
