@@ -11,7 +11,6 @@ from unbraid.measures.intervals import (
     bca_limits,
     mean_interval,
     ratio_limits,
-    share_interval,
 )
 
 from papers.intervals import DRAWS, bootstrap_interval
@@ -27,16 +26,6 @@ def test_one_seed_has_no_interval_and_equal_seeds_have_no_width():
     alone = mean_interval([0.3])
     assert alone.mean == 0.3 and np.isnan([alone.low, alone.high]).all()
     assert mean_interval([0.5, 0.5, 0.5]).half_width == 0
-
-
-def test_a_share_has_wilsons_interval():
-    """81 of 263 and 0 of 20: Newcombe, Stat. Med. 17, 857 (1998), table I, method 3."""
-    found = share_interval(81, 263)
-    assert (found.mean, found.low, found.high) == pytest.approx(
-        (81 / 263, 0.2553, 0.3662), abs=5e-5
-    )
-    none = share_interval(0, 20)
-    assert (none.low, none.high) == pytest.approx((0, 0.1611), abs=5e-5)
 
 
 def test_the_bootstrap_corrects_for_bias_and_skew():
@@ -95,4 +84,3 @@ def test_tensors_of_any_kind_become_arrays():
     values = torch.tensor([1.0, 2.0], dtype=torch.bfloat16, requires_grad=True)
     assert finite_array("x", values).tolist() == [1.0, 2.0]
     assert mean_interval(torch.tensor([1, 2, 3])).mean == 2
-    assert share_interval(torch.tensor(1), np.float64(2)) == share_interval(1, 2)

@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from unbraid.measures import leakage
 from unbraid.measures.intervals import bca_limits
-from unbraid.measures.leakage import leakage_matrix
+from unbraid.measures.leakage import leakage_matrix, skill_limits
 
 OWN = {"static": {"hair", "skin", "size"}, "dynamic": {"motion", "place"}}
 
@@ -208,7 +208,7 @@ def test_limits_of_the_skill_are_those_of_any_other_statistic():
     np.testing.assert_allclose(alike, [(0.7, 0.7)])
 
 
-def test_a_perfect_score_has_wilsons_limits_and_a_constant_code_none():
+def test_a_perfect_score_has_exact_limits_and_a_constant_code_none():
     y = np.arange(90) % 3
     codes = {"constant": np.ones((90, 2)), "perfect": np.eye(3)[y]}
     with warnings.catch_warnings():
@@ -231,3 +231,10 @@ def test_values_are_those_of_the_first_release():
     found = leakage_matrix(codes, factors, probe="nonlinear", permutations=49, seed=3)
     np.testing.assert_allclose(found.value.flatten(), np.array(PINNED.split(), float), atol=1e-6)
     assert found.p_value[0] == pytest.approx([0.02, 0.02, 0.02, 0.42, 0.54])
+
+
+def test_a_perfect_probe_has_the_exact_lower_limit_of_a_share():
+    """Of 20 without an error the share is at least .1684 below 1 (Newcombe 1998, method 5); the
+    constant is wrong in half of the cases, so the skill loses twice as much."""
+    limits = skill_limits(np.zeros((1, 20)), np.full((1, 20), 0.5), seed=0)
+    assert limits == pytest.approx(np.array([[1 - 2 * 0.1684, 1]]), abs=1e-4)

@@ -16,7 +16,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian
 from unbraid.interventions import move_one, swap, traverse
 from unbraid.measures.information import cross_block, kraskov, ross, same_and_cross
-from unbraid.measures.intervals import mean_interval, share_interval
+from unbraid.measures.intervals import mean_interval
 from unbraid.measures.judges import SequenceJudge, judge_classes, load_judge
 from unbraid.measures.leakage import leakage_matrix
 from unbraid.measures.swaps import random_donors
@@ -104,8 +104,6 @@ FAULTS = (  # the field, and the call
     ("values", lambda: mean_interval([])),
     (r"values: expected \(n,\)", lambda: mean_interval(CODE)),
     ("values", lambda: mean_interval([1.0, np.nan])),
-    ("successes, n", lambda: share_interval(3, 2)),
-    ("successes, n", lambda: share_interval(1.5, 2)),
     ("values", lambda: mean_interval(["a", "b"])),
     ("labels", lambda: generation_scores(P, [0, 0, 0, 0])),
     ("labels", lambda: generation_scores(P, [0, 1, 2, 0])),

@@ -1,4 +1,4 @@
-"""How sure a number is: 95 % intervals of means over seeds, of shares, of scores on a test set."""
+"""How sure a number is: 95 % intervals of means over seeds, of scores on a test set."""
 
 from __future__ import annotations
 
@@ -34,17 +34,6 @@ def mean_interval(values: ArrayLike) -> Interval:
     if n > 1:
         reach = float(stdtrit(n - 1, 0.975) * numbers.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - reach, mean + reach)
-
-
-def share_interval(successes: int, n: int) -> Interval:
-    """Wilson's interval of a share of n items; ValueError unless 0 <= successes <= n."""
-    counts = finite_array("successes, n", [successes, n])
-    if (counts % 1).any() or not 0 <= counts[0] <= counts[1] or n < 1:
-        refuse("successes, n", "whole numbers with 0 <= successes <= n", f"{successes} and {n}")
-    successes, n, z = int(successes), int(n), float(ndtri(0.975))
-    middle = (successes + z**2 / 2) / (n + z**2)
-    reach = z * np.sqrt(successes * (n - successes) / n + z**2 / 4) / (n + z**2)
-    return Interval(successes / n, max(float(middle - reach), 0.0), min(float(middle + reach), 1.0))
 
 
 def ratio_limits(

@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import binomtest
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import rbf_kernel
@@ -30,7 +31,7 @@ from unbraid.checks import (
     measurable_array,
     refuse,
 )
-from unbraid.measures.intervals import ratio_limits, share_interval
+from unbraid.measures.intervals import ratio_limits
 from unbraid.readable import Readable
 
 PROBES = {  # one for every model and factor, as a function of the number of units of the code
@@ -220,9 +221,10 @@ def mean_loss(predicted: np.ndarray, true: np.ndarray, target: Factor) -> np.nda
 def skill_limits(loss: np.ndarray, base: np.ndarray, seed: int) -> np.ndarray:
     """BCa limits (m, 2) of m skills over n test sequences, or groups, with losses (m, n)."""
     limits = ratio_limits(lambda lost, of: 1 - lost / of, loss, base, BOOTSTRAP_DRAWS, seed)
-    # Of a perfect probe no draw can differ: Wilson's limits of a share of n without an error.
-    perfect, wrong = ~loss.any(axis=1), 1 - share_interval(loss.shape[1], loss.shape[1]).low
-    if loss.shape[1] > 1:
+    # Of a perfect probe no draw can differ: the exact limit of a share of n without an error.
+    perfect, n = ~loss.any(axis=1), loss.shape[1]
+    wrong = 1 - binomtest(n, n).proportion_ci().low
+    if n > 1:
         limits[perfect, 0], limits[perfect, 1] = 1 - wrong / base[perfect].mean(axis=1), 1
     return np.clip(limits, -1, 1)
 
