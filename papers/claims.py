@@ -29,6 +29,7 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 from unbraid import records
 from unbraid.checks import ResultsError
+from unbraid.lessons.n15 import name_grouping, read_scores
 from unbraid.measures.intervals import Interval, mean_interval
 from unbraid.paper_size import LENGTH, NEAR, SEEDS, is_reached, name_verdict
 from unbraid.records import read_metrics, read_record
@@ -59,6 +60,7 @@ class Figure:
     next: float | None = None
     least: float | None = None
     baseline: bool = False
+    groupings: Sequence[str] = ()  # of notebook 15: 1 for a run that found one of them, else 0
 
     def is_judged(self) -> bool:
         """Whether there is something to compare with: a published number, or our own bar."""
@@ -150,6 +152,8 @@ class Claim:
 
     def read_values(self, figure: Figure) -> dict[int, float]:
         """A figure of each seed that has it."""
+        if figure.groupings:
+            return read_groupings(figure.table, figure.rows, figure.groupings)
         if figure.table:
             return read_table_figure(figure.table, figure.rows, figure.name)
         return read_figure(*self.split_run(figure), figure.name)
@@ -382,18 +386,41 @@ def read_table_figure(table: str, rows: Mapping[str, Any], name: str) -> dict[in
 
     Raises `ResultsError` where there is no such row, or more than one of a seed.
     """
+    try:
+        content = read_table_rows(table, rows)
+        return {int(seed): float(row[name]) for seed, row in content.items()}
+    except KeyError as error:
+        path = records.results() / table
+        raise ResultsError(f"claims.toml: expected {name} in {path}, found {error!r}") from None
+
+
+def read_groupings(
+    table: str, rows: Mapping[str, Any], groupings: Sequence[str]
+) -> dict[int, float]:
+    """By seed 1 where a run has found one of these groupings, by notebook 15's rule, else 0."""
+    content = read_table_rows(table, rows)
+    return {
+        seed: float(name_grouping(read_scores(row)) in groupings) for seed, row in content.items()
+    }
+
+
+def read_table_rows(table: str, rows: Mapping[str, Any]) -> dict[int, pd.Series]:
+    """The row of each seed of a CSV in results/ whose columns have these values.
+
+    Raises `ResultsError` where there is no such row, or more than one of a seed.
+    """
     path = records.results() / table
     try:
         content = pd.read_csv(path)
         for column, value in rows.items():
             content = content[content[column] == value]
-        values = dict(zip(content["seed"], content[name], strict=True))
+        found = {int(row["seed"]): row for _, row in content.iterrows()}
     except (FileNotFoundError, KeyError) as error:
-        raise ResultsError(f"claims.toml: expected {name} in {path}, found {error!r}") from None
-    if not values or len(values) < len(content):
-        found = f"{len(content)} rows of {len(values)} seeds"
-        raise ResultsError(f"claims.toml: expected {dict(rows)} once a seed in {path}, got {found}")
-    return {int(seed): float(value) for seed, value in values.items()}
+        raise ResultsError(f"claims.toml: expected {rows} in {path}, found {error!r}") from None
+    if not found or len(found) < len(content):
+        count = f"{len(content)} rows of {len(found)} seeds"
+        raise ResultsError(f"claims.toml: expected {dict(rows)} once a seed in {path}, got {count}")
+    return found
 
 
 def read_limits(results: str, run: str, name: str) -> Interval:

@@ -6,7 +6,7 @@ results/tables.toml says which figures results/README.md shows, claims.toml what
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -91,8 +91,17 @@ def show_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
 def show_states(folder: str, run: str, name: str, least: float) -> str:
     """How many runs reach a value, in words: "two of three runs"."""
     values = claims.read_figure(folder, run, name).values()
-    good = sum(value >= least for value in values)
-    return f"{spell_part(good, len(values))} of {spell(len(values))} runs"
+    return count_good([value >= least for value in values])
+
+
+def show_groupings(table: str, update: int, *groupings: str) -> str:
+    """How many runs have found one of these groupings of coordinates: "two of twenty runs"."""
+    return count_good(claims.read_groupings(table, {"update": update}, groupings).values())
+
+
+def count_good(runs: Collection[float]) -> str:
+    """How many of these are true, in words: "two of three runs"."""
+    return f"{spell_part(int(sum(runs)), len(runs))} of {spell(len(runs))} runs"
 
 
 def show_share(run: str, length: int) -> str:
@@ -164,6 +173,7 @@ def name_helpers(rows: list[Claim]) -> dict[str, Callable[..., str]]:
         "limits": show_limits,
         "cell": show_cell,
         "states": show_states,
+        "groupings": show_groupings,
         "share": show_share,
         "hours": show_hours,
         "curves": show_curves,

@@ -248,7 +248,27 @@ def test_a_figure_may_come_from_a_table(toy, tmp_path):
         with pytest.raises(ResultsError, match="once a seed"):
             claims.read_table_figure("toy.csv", rows, "a")
     with pytest.raises(ResultsError, match="absent"):
-        claims.read_table_figure("toy.csv", {}, "absent")
+        claims.read_table_figure("toy.csv", {"run": "x", "update": 50}, "absent")
+
+
+def test_runs_are_counted_by_what_they_have_found(toy, tmp_path):
+    """One run has a digit in each factor, the other both in the first; 15's rule names them."""
+    path = tmp_path / "results" / "toy.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = [
+        f"{factor}_{digit}_{axis}"
+        for factor in "01"
+        for digit in ("orange", "blue")
+        for axis in "xy"
+    ]
+    runs = ("0,50,1,1,0,0,0,0,1,1", "1,50,1,1,1,1,0,0,0,0")
+    path.write_text("\n".join([",".join(["seed", "update", *names]), *runs]))
+    figure = {"name": "grouping", "table": "toy.csv", "rows": {"update": 50}, "least": 1}
+    digits = claims.Figure("digits", groupings=["digits"], **figure)
+    claim = toy([0.5], run="", figures=[digits], comparable=False)
+    assert claim.read_values(digits) == {0: 1, 1: 0}
+    assert claim.print_figure(digits).startswith("1 of 2 runs")
+    assert pages.show_groupings("toy.csv", 50, "digits", "all in one") == "two of two runs"
 
 
 def test_a_number_that_rounds_to_zero_has_no_minus():
