@@ -385,14 +385,14 @@ def test_numbers_can_be_read_aloud(page):
     assert re.findall(r"\b\d{1,3} \d{3}\b", text) == []
 
 
-def test_readme_has_a_sentence_on_each_paper_and_no_table():
+def test_readme_has_few_sentences_on_each_paper_and_no_table():
     text = pages.render_readme()
     (block,) = re.findall(pages.BLOCK, text, flags=re.DOTALL)
     lines = block.splitlines()
     assert [line[:13] for line in lines] == [f"- **Paper {letter}.*" for letter in "ABC"]
     assert "|" not in block
     for line in lines:
-        assert len(re.findall(r"[.!?](?= |$)", line.partition("** ")[2])) == 1, line
+        assert len(re.findall(r"[.!?](?= |$)", line.partition("** ")[2])) <= 3, line
         assert re.search(r"\d+ of|\w+ of \w+ runs|one run|three seeds", line), line
 
 
