@@ -232,3 +232,28 @@ def test_a_typed_model_becomes_the_librarys():
         close(library.decode(codes), typed.decode(s, d))
     with pytest.raises(TypeError, match="model"):
         workshop.to_library(torch.nn.Linear(1, 1))
+
+
+# ---- Results of another kind, and what a check has found right
+
+
+@pytest.mark.parametrize("number, name, old, new, says", [
+    ("32", "SingleElement.loss", "torch.stack([error.sum(1), error[:, 0], kl_s, kl_d]).mean(1)",
+     "error.sum(1), error[:, 0], kl_s, kl_d", "`torch.stack`"),
+    ("32", "SingleElement.loss", "kl_s, kl_d]).mean(1)", "kl_s, kl_d]).mean()", "four terms, (4,)"),
+    ("11", "IndependentPrediction.loss", "error.mean() / (2 * self.v), costs.mean((0, 1))",
+     "error.mean() / (2 * self.v) + costs.mean((0, 1)).sum()", "expected 2 results"),
+])  # fmt: skip
+def test_results_of_another_kind_are_said(number, name, old, new, says):
+    verdict = try_change(number, name, old, new)
+    assert not verdict.is_right and says in verdict.text, verdict.text
+
+
+def test_what_is_not_right_is_said_when_it_is_written(tmp_path, monkeypatch, capsys):
+    lesson = read_lesson("11")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workshop, "RIGHT", set())
+    assert workshop.check("11", "kl", lesson.kl).is_right
+    workshop.save("11", [inspect.getsource(lesson)])
+    said = capsys.readouterr().out
+    assert "not checked" in said and "Filter.predict" in said and "kl," not in said

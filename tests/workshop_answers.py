@@ -264,7 +264,7 @@ MUTANTS = [
         "decode the means",
     ),
     ("11", "small_networks", "[layer, nn.SiLU()] for layer in down", RELU, "features with set"),
-    ("11", "small_networks", "for layer in up), decoder)[:-1]", ALL_UP, "decoded frames with set"),
+    ("11", "small_networks", "for layer in up), decoder)[:-1]", ALL_UP, "no activation follows"),
     ("11", "IndependentPrediction.freeze", "[factor][:, 1:2]", "[factor][:, 2:3]", "frame 3"),
     (
         "11",

@@ -31,6 +31,11 @@ from unbraid.lessons import list_free
 Names = dict[str, Any]
 SEEN = "what is given to "  # begins the name of an array that no answer is judged by
 DRAW = torch.randn  # PyTorch's own, also while another one takes its place
+RIGHT: set[tuple[str, str]] = set()  # notebook and name of what this session's checks found right
+
+
+class Unfit(Exception):
+    """What a function gives is of another kind than its check can read; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,13 @@ def check(number: str, name: str, typed: object) -> Verdict:
     lesson = import_module(f"unbraid.lessons.n{number}")
     place = name.split(".")[0]  # of a part of the lesson; else the whole class is given
     given = vars(lesson) | {place if place in vars(lesson) else notebook.WANTED[0]: typed}
+    RIGHT.discard((number, name))
     try:
         yours = part.run(given)
     except NotImplementedError as error:
         return Verdict(name, False, f"not typed yet ({error})")
+    except Unfit as error:
+        return Verdict(name, False, f"not yet. {error}")
     except Exception as error:  # the reader's own code fails: the reason is what helps
         text = f"not yet. Your code raises {type(error).__name__}{find_line(error)}: {error}"
         return Verdict(name, False, text)
@@ -75,7 +83,17 @@ def check(number: str, name: str, typed: object) -> Verdict:
         made = [(part.run(change(lesson, name, *pair)), why) for *pair, why in mistakes]
         fault = explain_fault(Expectation(right, mistakes=made, **how), yours) or fault
     fault = fault.removesuffix(" Open the hint, and try again.")
+    if not fault:
+        RIGHT.add((number, name))
     return Verdict(name, not fault, f"not yet. {fault}" if fault else "right")
+
+
+def take_results(given: Any, *names: str) -> list[Tensor]:
+    """The tensors that `loss` gives, if they are as many as these names."""
+    if isinstance(given, tuple | list) and len(given) == len(names):
+        return list(given)
+    found = f"{len(given)} results" if isinstance(given, tuple | list) else type(given).__name__
+    raise Unfit(f"`loss` gives {found}; expected {len(names)} results: {', '.join(names)}.")
 
 
 def drop_seen(arrays: Names) -> Names:
@@ -158,7 +176,10 @@ def save(number: str, cells: list[str] | None = None) -> None:
     cells: sources in the order in which they were run; by default those of this session.
     """
     cells = sys.modules["__main__"].__dict__["In"] if cells is None else cells
-    source = write_model(cells, import_module(f"{__name__}.n{number}").WANTED)
+    notebook = import_module(f"{__name__}.n{number}")
+    source = write_model(cells, notebook.WANTED)
+    if doubtful := [name for name in notebook.PARTS if (number, name) not in RIGHT]:
+        print(f"Not right yet, or not checked since the start: {', '.join(doubtful)}.")
     path = Path(f"model_{number}.py")
     before = path.read_text(encoding="utf-8") if path.exists() else source
     if before != source:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unbraid.course.workshop import Names, Part, build, noise, seen_by, to_library
+from unbraid.course.workshop import Names, Part, build, noise, seen_by, take_results, to_library
 
 WANTED = (
     "IndependentPrediction",
@@ -20,6 +20,7 @@ WANTED = (
 )
 SIZES = {"features": 5, "K": 2, "d": 3, "hidden": 4, "depth": 2}
 B, T, V = 3, 4, 0.4  # of clips and frames, and v
+TERMS = ("squared error over 2v", "KL terms")
 
 
 def make_pair(shift: float, size: int = 6) -> tuple[Tensor, Tensor]:
@@ -64,13 +65,13 @@ def run_posterior(names: Names) -> dict:
 
 
 def make_encoder() -> nn.Module:
-    """Features (N, 5) of images (N, 3, 2, 2)."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh())
+    """Features (N, 5) of images (N, 3, 2, 2), which depend on what is normalised together."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.BatchNorm1d(5), nn.Tanh())
 
 
 def build_filter(names: Names) -> Any:
     """A filter of two factors of three units."""
-    return build(names["Filter"], make_encoder(), names["all_at_once"], **SIZES)
+    return build(names["Filter"], make_encoder(), names["step_by_step"], **SIZES)
 
 
 def run_predict(names: Names) -> dict:
@@ -100,14 +101,15 @@ def build_model(names: Names) -> Any:
     """The whole model with tiny image networks."""
     decoder = nn.Sequential(nn.Linear(6, 12), nn.Sigmoid(), nn.Unflatten(1, (3, 2, 2)))
     networks = make_encoder(), decoder
-    return build(names["IndependentPrediction"], networks, names["all_at_once"], v=V, **SIZES)
+    return build(names["IndependentPrediction"], networks, names["step_by_step"], v=V, **SIZES)
 
 
 def run_loss(names: Names) -> dict:
     """The error and the KL terms."""
     with torch.no_grad():
-        error, costs = build_model(names).loss(noise((B, T, 3, 2, 2)), noise((B, T, 6)))
-    return {"squared error over 2v": error, "KL terms": costs}
+        given = build_model(names).loss(noise((B, T, 3, 2, 2)), noise((B, T, 6)))
+        error, costs = take_results(given, *TERMS)
+    return dict(zip(TERMS, (error, costs), strict=True))
 
 
 def run_freeze(names: Names) -> dict:
@@ -140,7 +142,7 @@ def run_equality(names: Names, is_library: bool = False) -> dict:
             error = -bound.log_likelihood.mean() / 2 - constant
             costs = torch.stack([each.mean() / 2 for each in bound.kl.values()])
         else:
-            error, costs = model.loss(x, drawn)
+            error, costs = take_results(model.loss(x, drawn), *TERMS)
         (error + costs.sum()).backward()
         found |= {f"{mode}, squared error over 2v": error, f"{mode}, KL terms": costs}
         for mine, theirs in GRADIENTS.items():

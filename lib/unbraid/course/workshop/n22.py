@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unbraid.course.workshop import Names, Part, build, noise, seen_by, to_library
+from unbraid.course.workshop import Names, Part, build, noise, seen_by, take_results, to_library
 
 WANTED = ("UnorderedFrames", "paper_networks", "small_networks", "train")
 WIDTHS = (2, 3, 5, 4, 2)  # C, width, hidden, units of s and of d
 B, N = 3, 4  # of samples and frames
+TERMS = ("-log p(x | s, d)", "KL of s", "KL of d")
 
 
 def make_pair(shift: float) -> tuple[Tensor, Tensor]:
@@ -77,9 +78,9 @@ def build_model(names: Names) -> Any:
 def run_loss(names: Names) -> dict:
     """The terms of each sample, and the gradient of each part."""
     model, x = build_model(names), noise((B, N, 3, 4, 4)).sigmoid()
-    terms = model.loss(x, noise((B, 4)), noise((B, N, 2)))
+    terms = take_results(model.loss(x, noise((B, 4)), noise((B, N, 2))), *TERMS)
     sum(term.sum() for term in terms).backward()
-    found = dict(zip(("-log p(x | s, d)", "KL of s", "KL of d"), terms, strict=True))
+    found = dict(zip(TERMS, terms, strict=True))
     for part in ("encoder.trunk.0", "encoder.dynamic.4", "prior.4"):
         weight = model.get_submodule(part).weight
         grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
@@ -170,9 +171,9 @@ def run_equality(names: Names, is_library: bool = False) -> dict:
         bound = model.elbo(x, drawn)
         terms = [-bound.log_likelihood, *bound.kl.values()]
     else:
-        terms = model.loss(x, drawn["static"], drawn["dynamic"])
+        terms = take_results(model.loss(x, drawn["static"], drawn["dynamic"]), *TERMS)
     sum(term.sum() for term in terms).backward()
-    found |= zip(("-log p(x | s, d)", "KL of s", "KL of d"), terms, strict=True)
+    found |= zip(TERMS, terms, strict=True)
     for mine, theirs in GRADIENTS.items():
         layer = model.get_submodule(theirs if is_library else mine)
         found[f"gradient of {mine}"] = layer.weight.grad

@@ -7,11 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unbraid.course.workshop import Names, Part, build, noise, seen_by, settled_noise, to_library
+from unbraid.course.workshop import (
+    Names,
+    Part,
+    Unfit,
+    build,
+    noise,
+    seen_by,
+    settled_noise,
+    to_library,
+)
 
 WANTED = ("SingleElement", "paper_networks", "small_networks", "train")
 SIZES = {"features": 5, "hidden": 4, "units": 3, "S": 2, "D": 6}
-B, T = 3, 4  # of clips and frames
+B, T = 3, 5  # of clips and frames; unlike each other and by one, so that no axes fit by chance
 TERMS = ("squared error", "squared error of the anchor", "KL of s", "KL of d")
 
 
@@ -46,11 +55,11 @@ def make_encoder() -> nn.Module:
 
 
 def run_posterior(names: Names) -> dict:
-    """Both posteriors of three clips of four frames."""
+    """Both posteriors of three clips of five frames; what `fill` gives no other noise does."""
     model = build(names["Posterior"], make_encoder(), **SIZES)
     found: Names = {}
     with settled_noise(), torch.no_grad(), seen_by(model.read, "`read`", found):
-        q_s, q_d = model(noise((B, T, 3, 2, 2)), torch.randn_like)
+        q_s, q_d = model(noise((B, T, 3, 2, 2)), lambda anchor: 1 - noise(anchor.shape))
     return found | name_moments("s", q_s) | name_moments("d", q_d)
 
 
@@ -61,7 +70,7 @@ def name_moments(code: str, q: tuple[Tensor, Tensor]) -> dict:
 
 
 def run_prior(names: Names) -> dict:
-    """The prior of codes (3, 4, 6)."""
+    """The prior of codes (3, 5, 6)."""
     model = build(names["Prior"], 6, 4)
     found: Names = {}
     with torch.no_grad(), seen_by(model.read, "`read`", found):
@@ -80,7 +89,7 @@ def run_loss(names: Names) -> dict:
     """Each term, and the gradient of each part."""
     model = build_model(names)
     with settled_noise():
-        terms = model.loss(noise((B, T, 3, 2, 2)))
+        terms = take_terms(model.loss(noise((B, T, 3, 2, 2))))
     found = dict(zip(TERMS, terms, strict=True))
     terms.sum().backward()
     for part in ("posterior.encoder.1", "posterior.dynamic.mean", "prior.head.mean"):
@@ -89,6 +98,16 @@ def run_loss(names: Names) -> dict:
             torch.zeros_like(weight) if weight.grad is None else weight.grad
         )
     return found
+
+
+def take_terms(terms: Any) -> Tensor:
+    """What `loss` gives, if it is one tensor of four terms."""
+    if not isinstance(terms, Tensor):
+        raise Unfit(f"`loss` gives a {type(terms).__name__}: join its terms by `torch.stack`.")
+    if terms.shape != (4,):
+        expected = "one tensor of the four terms, (4,): a mean over the clips of each"
+        raise Unfit(f"`loss` gives a tensor {tuple(terms.shape)}; expected {expected}.")
+    return terms
 
 
 def run_swap(names: Names) -> dict:
@@ -155,7 +174,7 @@ def run_equality(names: Names, is_library: bool = False) -> dict:
         model.train(mode == "training")
         model = to_library(model) if is_library else model
         with settled_noise():
-            terms = measure_library(model, x) if is_library else model.loss(x)
+            terms = measure_library(model, x) if is_library else take_terms(model.loss(x))
         terms.sum().backward()
         found |= {f"{mode}, {name}": term for name, term in zip(TERMS, terms, strict=True)}
         for mine, theirs in GRADIENTS.items():
