@@ -93,3 +93,16 @@ def count_found(world, axes=""):
     runs = runs[runs["update"] == 8000]
     found = [name_grouping(read_scores(row, axes)) for _, row in runs.iterrows()]
     return pd.Series(found).value_counts()
+
+
+def list_angles(world, axes=""):
+    """Of each digit that is divided, the angle to the nearest axis, in degrees."""
+    runs = pd.read_csv(records.results() / FOLDER / f"own_{world}.csv")
+    angles = []
+    for _, row in runs[runs["update"] == 8000].iterrows():
+        for scores in np.hsplit(read_scores(row, axes).clip(0, 1), 2):  # of a digit
+            amounts = scores.sum(1)  # of each factor: about one coordinate's worth?
+            if ((amounts > 0.6) & (amounts < 1.2)).all():
+                share = (scores[0, 0] + scores[1, 1]) / scores.sum()  # cos² of the angle
+                angles.append(np.degrees(np.arccos(max(share, 1 - share) ** 0.5)))
+    return np.array(angles)
