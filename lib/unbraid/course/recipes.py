@@ -23,7 +23,7 @@ RECIPES = {  # of the table: on an axis
     "released": "as\nreleased",
     "start": "start\nalone",
     "prices": "prices\nalone",
-    "both": "both",
+    "both": "start and\nprices",
 }
 WITH, WITHOUT = "#009E73", "#CC79A7"  # the subtraction, by colour
 LOOKS = {"both ideas": (WITH, "o"), "s reads all": (WITH, "s")}  # a circle: s reads one element
