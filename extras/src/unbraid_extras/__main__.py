@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("codes", type=as_path, help="npz or pt: each code (N, D), or of steps (N, T, d); or a csv")
     add("factors", type=as_path, help="npz, pt or csv: each factor (N,) or (N, T)")
     motion = "of the motion, with commas; '' for none"
-    add("--dynamic", type=split_names, help=f"factors {motion}")
+    add("--dynamic", type=split_names, help=f"factors (not codes) {motion}")
     add("--group", help="a column of the factors: its rows of one value stay together")
     add("--leave-out", type=split_names, default=[], help="factors that are not measured")
     add("--json", type=as_path, help="write everything there")
@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--id-column", help="of a csv: tells series apart")
     add("--time-column", help="of a csv: orders a series")
     add("--group", help="a label kept together by the split")
-    add("--dynamic", type=split_names, help=f"labels {motion}")
+    add("--dynamic", type=split_names, help=f"labels (not codes) {motion}")
     add("--size", type=int, default=32, help="pixels of a frame: 8, 16, 32, 64, 128, 256")
     add("--fit", default="crop", help="of frames: crop to the middle square, or pad with black")
     add("--length", type=int, help="steps of a clip")

@@ -382,11 +382,11 @@ def conclude(report: Report, codes: Arrays, factors: Arrays) -> list[str]:
     if quiet and not silent:
         sentences.append(f"Of what is known nothing is clearly in {', '.join(quiet)}.")
     if lost := [name for name in report.own if name not in known]:
-        sentences.append(f"Lost: no code tells {', '.join(lost)}.")
+        sentences.append(f"Lost: no probe surely reads {', '.join(lost)}.")
     if not (if_named or any(report.own.values())):
         sentences.append(
-            "Which code should hold which factor is not known: give a code of sequences (N, D), or "
-            "the name static, and one of steps (N, T, d), or the name dynamic."
+            "Which code should hold which factor is not known: name one static, or give it the shape "
+            "(N, D), and name the other one dynamic, or give it the shape (N, T, d)."
         )
     return sentences
 
@@ -413,7 +413,7 @@ def suppose(
     best = {name: max(codes, key=lambda code: skills[name, code]) for name in unknown}
     named = [name for name in unknown if best[name] in of_steps[name]]
     verdict = describe_leak(assign_codes(codes, factors, named), linear, read)
-    listed = f"{' and '.join(named) or 'none'} should be in a code of steps alone"
+    listed = f"{' and '.join(named) or 'none'} should be in the dynamic code alone"
     option = ",".join(named) or "''"
     said = "It is not said which factors belong to the motion, so that no leak is claimed. If "
     return f"{said}{listed} (--dynamic {option}): {verdict}" if unknown else ""

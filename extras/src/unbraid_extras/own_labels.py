@@ -218,7 +218,7 @@ def judge_codes(own: Mapping[str, Sequence[str]], read: measure.Pairs) -> str:
         return f"No code is meant for a label; probes read {listed}."
     lost = sorted(own.keys() - {name for _, name in read})
     verdict = measure.describe_leak(own, read, read)
-    return verdict + f" Lost: no code tells {', '.join(lost)}." * bool(lost)
+    return verdict + f" Lost: no probe surely reads {', '.join(lost)}." * bool(lost)
 
 
 def join(parts: Iterable[Tensor]) -> np.ndarray:

@@ -171,11 +171,11 @@ def show_reconstructions(page: Page) -> dict[str, object]:
             f"{model:.3f} against {min(means):.3f})."
         )
         if model > LEFT * min(means):
-            side, remedy = test.frames.shape[-1], "more updates (--steps) or more sequences"
+            side, remedy = test.frames.shape[-1], "more sequences, or more updates (--steps)"
             if test.kind == "frames":
                 why = f"--size {2 * side}, since fine shapes are lost at {side} pixels"
                 remedy = f"{why}, or {remedy}"
-            page.advice.append(f"{model / min(means):.0%} of that error is left; try {remedy}.")
+            page.advice.append(f"{model / min(means):.0%} of a mean's error is left; try {remedy}.")
     else:
         page.verdict.append(
             "The model has learnt little: a mean without any motion is at least as near to the "

@@ -273,6 +273,8 @@ class Watch:
             text = "training {elbo_per_frame:.4g}, validation {validation:.4g} nats per step"
             text = f"{text.format(**self.rows[-1])}, best at {self.best}"
             print(f"  {done}: {text}", flush=True)
+        if self.is_flat:
+            print(f"  the validation bound no longer grows: kept is update {self.best}", flush=True)
         return self.is_flat
 
 
