@@ -385,8 +385,8 @@ def conclude(report: Report, codes: Arrays, factors: Arrays) -> list[str]:
         sentences.append(f"Lost: no probe surely reads {', '.join(lost)}.")
     if not (if_named or any(report.own.values())):
         sentences.append(
-            "Which code should hold which factor is not known: name one static, or give it the shape "
-            "(N, D), and name the other one dynamic, or give it the shape (N, T, d)."
+            "Which code should hold which factor is not known: name one static, or give it the "
+            "shape (N, D), and name the other one dynamic, or give it the shape (N, T, d)."
         )
     return sentences
 
