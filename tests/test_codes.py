@@ -1,8 +1,18 @@
 """Codes of many sequences: how parts are joined, and the error of decoded frames."""
 
+import numpy as np
 import pytest
 import torch
-from unbraid.codes import concatenate, root_mean_square
+from helpers import example_frames, small
+from unbraid.codes import (
+    bound_per_frame,
+    concatenate,
+    decode_all,
+    dynamic_given,
+    encode_all,
+    generator_for,
+    root_mean_square,
+)
 
 FRAMES = torch.rand(3, 4, 1, 2, 2)
 
@@ -22,3 +32,45 @@ def test_parts_are_joined_by_name():
     first = {"a": torch.ones(2), "b": torch.zeros(2, 3)}
     joined = concatenate([first, {"a": torch.zeros(1), "b": torch.ones(1, 3)}])
     assert joined["a"].tolist() == [1, 1, 0] and joined["b"].shape == (3, 3)
+
+
+@pytest.mark.parametrize("name", ("unordered", "element"))
+def test_a_model_in_training_is_evaluated_and_then_trains_on(name):
+    """A batch must not decide its sequences' codes, nor change what the model has learnt."""
+    model = small(name)
+    frames = example_frames(model)
+
+    def measure(size):
+        codes = encode_all(model, frames, size=size)
+        made = [*codes.values(), decode_all(model, codes)]
+        if name == "unordered":
+            made.append(dynamic_given(model, frames, codes["static"]))
+        return [*made, torch.tensor(list(bound_per_frame(model, [frames], 0, size).values()))]
+
+    expected, known = measure(None), {k: v.clone() for k, v in model.state_dict().items()}
+    model.train()
+    model.get_submodule(next(k for k, _ in model.named_children())).eval()  # stays as it is
+    modes = [layer.training for layer in model.modules()]
+    for found in (measure(None), measure(1)):
+        for one, other in zip(found[:-1], expected[:-1], strict=True):
+            torch.testing.assert_close(one, other)
+    torch.testing.assert_close(measure(None)[-1], expected[-1])
+    assert [layer.training for layer in model.modules()] == modes and not all(modes)
+    torch.testing.assert_close(dict(model.state_dict()), known, rtol=0, atol=0)
+
+
+def test_the_bound_of_samples_of_one_length_does_not_depend_on_their_order():
+    model = small("element")
+    first, second = example_frames(model), example_frames(model).flip(0, 1)
+    means = [
+        bound_per_frame(model, pair, 0)["kl_static"] for pair in ([first, second], [second, first])
+    ]
+    assert means[0] == pytest.approx(means[1])
+    with pytest.raises(ValueError, match="^samples: .*5 steps, found 3"):
+        bound_per_frame(model, [first, second[:, :3]], 0)
+
+
+def test_numpys_whole_numbers_are_seeds():
+    model = small("element")
+    draws = [torch.rand(3, generator=generator_for(model, seed)) for seed in (3, np.int64(3))]
+    assert draws[0].tolist() == draws[1].tolist()

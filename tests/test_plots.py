@@ -99,7 +99,7 @@ def test_a_still_shows_the_frames_that_are_named_below_each_other(shown):
     bright = np.asarray(still.convert("L"))[:, 200]
     assert still.size == (240, 120 + 4 + 120) and film.n_frames == 5
     assert abs(bright[100] - 63) < 5 and bright[[121, 240]].min() > 250  # white between and at last
-    films.film(clips, "A clip that gets brighter.", still=(2,))
+    films.film(clips, "A clip that gets brighter.", still=2)
     assert abs(np.asarray(read_film(shown)[1].convert("L"))[100, 200] - 127) < 5
 
 

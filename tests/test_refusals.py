@@ -7,17 +7,26 @@ import numpy as np
 import pytest
 import torch
 import unbraid.distributions as dist
-from unbraid import networks, records
-from unbraid.codes import bound_per_frame, decode_all, dynamic_given, encode_all, root_mean_square
-from unbraid.data import fetch, series, speech
+from unbraid import checks, networks, records, training
+from unbraid.codes import (
+    bound_per_frame,
+    concatenate,
+    decode_all,
+    dynamic_given,
+    encode_all,
+    generator_for,
+    root_mean_square,
+)
+from unbraid.course import exercises, films, plots, workshop
+from unbraid.data import fetch, series, speech, sprites
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sampling import FrameSampler
-from unbraid.data.sequences import Sequences
+from unbraid.data.sequences import Sequences, as_float
 from unbraid.distributions import DiagonalGaussian
 from unbraid.interventions import move_one, swap, traverse
 from unbraid.measures.information import cross_block, kraskov, ross, same_and_cross
 from unbraid.measures.intervals import mean_interval
-from unbraid.measures.judges import SequenceJudge, judge_classes, load_judge
+from unbraid.measures.judges import FrameJudge, SequenceJudge, judge_classes, load_judge
 from unbraid.measures.leakage import leakage_matrix
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Bound
@@ -46,7 +55,7 @@ ROW, STEP = torch.arange(3), torch.arange(12).view(3, 4)
 MASK = STEP != 11  # The last sequence has three frames.
 NAMES = {"step": tuple(map(str, range(12)))}
 SHORT = Sequences(FRAMES, {"row": ROW, "step": STEP}, ("row",), ("step",), mask=MASK, classes=NAMES)
-DIGITS = Digits(torch.zeros(2, 28, 28), torch.arange(2), "train", "black")
+DIGITS = Digits(torch.zeros(2, 28, 28).byte(), torch.arange(2), "train", "black")
 JUDGE = SequenceJudge({"motion": ("left", "right")}, 16, 3, 8, 16, 16)
 CLIPS = torch.rand(2, 4, 3, 16, 16)
 FACTORS = {"factor_0": torch.rand(3, 5, 6), "factor_1": torch.rand(3, 5, 6)}
@@ -55,6 +64,8 @@ PREDICTION = IndependentPrediction(image_size=16, width=4, factor_size=2)
 PAIRS = UnorderedFrames(image_size=8, widths=(4,), static_size=4, dynamic_size=2)
 STATIC = torch.rand(3, 4)
 ELEMENT = SingleElement(image_size=8, width=4)
+PEOPLE, CUT = np.arange(60) // 10, np.arange(60) % 3 == 0
+MATRIX = leakage_matrix({"x": CODE}, {"y": HAIR}, permutations=1)
 
 
 def leak(codes=CODE, factor=HAIR, **options):
@@ -131,7 +142,7 @@ FAULTS = (  # the field, and the call
     ("values: .*255", lambda: dist.gaussian_log_likelihood(VALUES.byte(), VALUES, 0.1)),
     ("mean", lambda: dist.gaussian_log_likelihood(VALUES, VALUES[:1], 0.1)),
     ("logits", lambda: dist.bernoulli_log_likelihood(VALUES, VALUES[:1])),
-    ("log_variance", lambda: DiagonalGaussian.from_outputs(torch.zeros(2, 5))),
+    ("outputs", lambda: DiagonalGaussian.from_outputs(torch.zeros(2, 5))),
     ("log_variance", lambda: DiagonalGaussian(VALUES, VALUES[..., :1])),
     ("p", lambda: dist.kl(WIDE, NARROW)),
     ("noise", lambda: WIDE.draw(torch.zeros(3, 3))),
@@ -215,6 +226,59 @@ FAULTS = (  # the field, and the call
     ("waveform", lambda: speech.equal_level(torch.tensor([math.nan]))),
     ("chunks", lambda: speech.magnitudes(torch.ones(2, 1600, dtype=int), 8000)),
     ("train", lambda: speech.SpectrumScale.fit(Sequences(-torch.rand(2, 3, 4)))),
+    (
+        "samples: .*4 steps",
+        lambda: bound_per_frame(PAIRS, [CLIPS[..., :8, :8], CLIPS[:, :3, :, :8, :8]], 0),
+    ),
+    ("test: .*groups", lambda: leak(groups=PEOPLE, test=CUT)),
+    ("factor 'y': .*30 classes", lambda: leak(factor=[f"clip {row}" for row in range(60)])),
+    ("cell", lambda: MATRIX["static"]),
+    ("cell", lambda: MATRIX["id"]),
+    ("value: .*matrix.value", lambda: plots.leakage(MATRIX)),
+    ("digits", lambda: MovingDigits(DIGITS._replace(images=DIGITS.images / 255), 32, 5)),
+    ("digits", lambda: MovingDigits(DIGITS._replace(labels=torch.arange(3)), 32, 5)),
+    ("digits", lambda: MovingDigits(DIGITS._replace(labels=torch.rand(2)), 32, 5)),
+    ("frames: .*int64", lambda: as_float(torch.arange(256))),
+    ("frames: .*ndarray", lambda: as_float(np.zeros(3, np.uint8))),
+    ("values", lambda: traverse(FIRST, "factor_0", 0, torch.zeros(3, 2))),
+    ("window", lambda: SingleElement(image_size=8, width=4, window=3)),
+    ("rows", lambda: records.as_csv([{"a": 1}, {"b": 2}])),
+    ("rows: .*none", lambda: records.as_csv([])),
+    ("name", lambda: records.weights(None)),
+    ("poses", lambda: sprites.visible_attributes(["qwerty"])),
+    ("sizes", lambda: plots.blocks(None, 3)),
+    ("sizes", lambda: plots.blocks(None, [2, -3, 9])),
+    ("count", lambda: series.held_out(-3, 0.5, 0)),
+    (
+        "generator: .*torch.Generator, found numpy",
+        lambda: FrameSampler(SHORT, 1)(2, np.random.default_rng()),
+    ),
+    ("sequences: .*Sequences", lambda: plots.grid(SHORT)),
+    (r"sequences: .*\(2, 4, 16, 16, 3\)", lambda: plots.grid(CLIPS.movedim(2, -1))),
+    ("sequences", lambda: plots.grid(CLIPS[:0])),
+    ("clips", lambda: films.film(CLIPS[0], "A clip of noise.")),
+    ("still", lambda: films.film(CLIPS, "Two clips of noise.", still=9)),
+    ("figure", lambda: plots.show(None, "A figure without one.")),
+    ("draw", lambda: films.animate(print, 2, "Figures that are not returned.")),
+    ("codes: .*Tensor", lambda: decode_all(PAIRS, STATIC)),
+    ("codes: .*Sequences", lambda: decode_all(PAIRS, SHORT)),
+    ("model: .*the class", lambda: encode_all(SingleElement, SHORT)),
+    ("seed", lambda: generator_for(MODEL, 0.1)),
+    ("parts: .*none", lambda: concatenate([])),
+    ("parts", lambda: concatenate([{"a": ROW}, {"b": ROW}])),
+    ("parts: .*dict", lambda: concatenate({"a": ROW})),
+    ("kl", lambda: Bound(ROW, ROW, 3)),
+    ("classes", lambda: FrameJudge(["a"])),
+    ("classes", lambda: load_judge("digits", ["a"])),
+    ("checkpoint: .*folder", lambda: training.read_rows(".")),
+    (r"before\[0\]", lambda: same_and_cross([STEPS], [STEPS])),
+    ("only: .*list", lambda: fetch.verify("vowels", "size_ae.test")),
+    ("whole", lambda: speech.cut([torch.rand(800)])),
+    ("exercise", lambda: exercises.check(1.1, 0)),
+    ("number: .*11, 22, 32", lambda: workshop.check("12", "kl", None)),
+    ("name: .*did you mean kl", lambda: workshop.check("32", "kll", None)),
+    ("dynamic: .*none", lambda: checks.check_name("dynamic", "x", [])),
+    ("labels: .{,300}$", lambda: checks.refuse("labels", "others", STEPS)),
 )
 
 

@@ -5,7 +5,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 import torch
-from unbraid.data.sequences import Sequences
+from unbraid.data.sequences import Sequences, as_float
 
 LABELS = {"digit": torch.arange(6), "position": torch.arange(48.0).view(6, 4, 2)}
 
@@ -124,3 +124,8 @@ def test_it_prints_what_it_is_and_no_tensor():
     for words in ("6 of 4 steps", "3 x 8 x 8", "digit", "dynamic", "(6, 4, 2)", "a, b, c, d"):
         assert words in shown
     assert "tensor" not in shown
+
+
+def test_bytes_become_shares_and_floats_stay():
+    assert as_float(torch.tensor([0, 51, 255]).byte()).tolist() == pytest.approx([0, 0.2, 1])
+    assert as_float(torch.tensor([0.5, 3])).tolist() == [0.5, 3]

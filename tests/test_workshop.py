@@ -232,6 +232,8 @@ def test_a_typed_model_becomes_the_librarys():
         close(library.decode(codes), typed.decode(s, d))
     with pytest.raises(TypeError, match="model"):
         workshop.to_library(torch.nn.Linear(1, 1))
+    with pytest.raises(TypeError, match="^model: .*library"):
+        workshop.to_library(library)
 
 
 # ---- Results of another kind, and what a check has found right

@@ -356,6 +356,10 @@ def test_few_sequences_and_those_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="data: .*4 training sequences"):
         own_training.choose("single_element", short)
     assert any("are few" in each for each in own_training.choose("single_element", odd).reasons)
+    for name, wrong in {"steps": (0, 10.0, "9"), "batch_size": (0, -4), "seed": (0.1, -1)}.items():
+        for value in wrong:
+            with pytest.raises(ValueError, match=f"^{name}: expected a whole number"):
+                own_training.choose("single_element", odd, **{name: value})
 
 
 @pytest.mark.parametrize("size", (8, 16, 32, 64, 128, 256))

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
+LONGEST = 200  # letters of a value in a message
 LARGEST_SEED = 2**62 - 1  # PyTorch takes 64 bits, and some functions double a seed or count on
 
 
@@ -25,7 +26,14 @@ def refuse(name: object, expected: object, found: object) -> NoReturn:
 
     Call it under an `if`, where making the message takes time; else `check_field` is shorter.
     """
+    found = found if isinstance(found, str) else shorten(found)
     raise ValueError(f"{name}: expected {expected}, found {found}")
+
+
+def shorten(value: object) -> str:
+    """A value as a line of text, of a long one, such as a table, the beginning."""
+    line = " ".join(str(value).split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
 
 
 def check_name(field: str, name: object, names: Iterable) -> None:
@@ -34,7 +42,8 @@ def check_name(field: str, name: object, names: Iterable) -> None:
     if name in names and not isinstance(name, float):  # 32.0 is equal to 32
         return
     listed = list(map(str, names))
-    message = f"{field}: expected one of {', '.join(listed)}, found {name!r}"
+    expected = f"one of {', '.join(listed)}" if listed else "no name, since there is none"
+    message = f"{field}: expected {expected}, found {shorten(repr(name))}"
     close = get_close_matches(str(name).lower(), listed, 1)
     raise SettingsError(f"{message}; did you mean {close[0]}?" if close else message)
 
@@ -44,8 +53,12 @@ def check_type(kinds: type | tuple, **values: object) -> None:
     for name, value in values.items():
         if not isinstance(value, kinds):
             classes = kinds if isinstance(kinds, tuple) else (kinds,)
-            expected = " or ".join(kind.__name__ for kind in classes)
-            refuse(name, expected, type(value).__name__)
+            every = *classes, value if isinstance(value, type) else type(value)
+            names = [each.__name__ for each in every]
+            if names[-1] in names[:-1]:  # NumPy has a Generator, too
+                names = [f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in every]
+            found = "the class " * (every[-1] is value) + names[-1]
+            refuse(name, " or ".join(names[:-1]), found)
 
 
 def check_whole(least: int, **values: object) -> None:
@@ -53,7 +66,7 @@ def check_whole(least: int, **values: object) -> None:
     for name, value in values.items():
         is_whole = isinstance(value, Integral) and not isinstance(value, bool)
         if not is_whole or int(value) < least:  # type: ignore[call-overload]
-            refuse(name, f"a whole number from {least}", repr(value))
+            refuse(name, f"a whole number from {least}", shorten(repr(value)))
 
 
 def check_seed(seed: object, most: int = LARGEST_SEED) -> None:
@@ -68,7 +81,7 @@ def check_number(above: float = -math.inf, **values: object) -> None:
     for name, value in values.items():
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         if not is_number or not above < float(value) < math.inf:  # type: ignore[arg-type]
-            refuse(name, f"a finite number above {above:g}", repr(value))
+            refuse(name, f"a finite number above {above:g}", shorten(repr(value)))
 
 
 def check_shape(name: str, shape: Iterable[int], like: Iterable[int]) -> None:

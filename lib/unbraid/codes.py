@@ -1,4 +1,4 @@
-"""Codes, decoded frames and bounds of many sequences, in batches on the device; all on the CPU."""
+"""Codes, frames and bounds of many sequences, in batches and in evaluation mode; on the CPU."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_field, check_type, check_whole, refuse
+from unbraid.checks import check_field, check_seed, check_type, check_whole, refuse
 from unbraid.data.sequences import as_float
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.unordered import UnorderedFrames
+from unbraid.networks import evaluating
 
 FRAMES = 600  # frames that are encoded or decoded at a time
 
 
 def device_of(model: torch.nn.Module) -> torch.device:
     """Where a model's weights are."""
+    check_type(torch.nn.Module, model=model)
     return next(model.parameters()).device
 
 
 def generator_for(model: torch.nn.Module, seed: int) -> Generator:
     """A new generator on the model's device."""
-    return Generator(device_of(model)).manual_seed(seed)
+    check_seed(seed)
+    return Generator(device_of(model)).manual_seed(int(seed))
 
 
 def batches(model: torch.nn.Module, data: BatchLike, size: int | None = None) -> Iterator[Batch]:
@@ -47,27 +50,33 @@ def encode_all(
     size: int | None = None,
 ) -> Codes:
     """Codes of one or more sequences, on the CPU: means, or with a device's generator one draw."""
-    return concatenate([model.encode(batch, generator) for batch in batches(model, data, size)])
+    parts = batches(model, data, size)
+    with evaluating(model):
+        return concatenate([model.encode(batch, generator) for batch in parts])
 
 
 def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Join the tensors (n, ...) of the same name in several parts, on the CPU."""
-    joined = {}
-    for name in parts[0]:
-        joined[name] = torch.cat([part[name] for part in parts]).cpu()
-    return joined
+    check_type((list, tuple), parts=parts)
+    check_field(parts, "parts", "one or more", "none")
+    for part in parts:
+        check_field(part.keys() == parts[0].keys(), "parts", f"the names {[*parts[0]]}", [*part])
+    return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
 @torch.no_grad()
 def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
     """Frames (B, T, C, H, W), or series, of many codes, on the CPU."""
+    check_type(Mapping, codes=codes)
+    check_type(Tensor, **codes)
     lengths = [code.shape[1] for code in codes.values() if code.ndim == 3]
     check_field(lengths, "codes", "one code of each frame (B, T, d) at least", ", ".join(codes))
     device, size = device_of(model), max(1, FRAMES // max(lengths))
     parts = []
     for start in range(0, len(next(iter(codes.values()))), size):
         part = {name: code[start : start + size].to(device) for name, code in codes.items()}
-        parts.append(model.decode(part).cpu())
+        with evaluating(model):
+            parts.append(model.decode(part).cpu())
     return torch.cat(parts)
 
 
@@ -80,10 +89,13 @@ def bound_per_frame(
     """
     expected = "a list of them, [data]"
     check_field(not hasattr(samples, "frames"), "samples", expected, type(samples).__name__)
-    generator, parts, length = generator_for(model, seed), [], 1
+    generator, parts, length = generator_for(model, seed), [], 0
     for sample in samples:
         for batch in batches(model, sample, size):
-            bound = model.elbo(batch, generator)
+            with evaluating(model):
+                bound = model.elbo(batch, generator)
+            if length not in (0, bound.length):
+                refuse("samples", f"one length, {length} steps", f"{bound.length} steps as well")
             terms = {"elbo": bound.elbo, "log_likelihood": bound.log_likelihood}
             parts.append(terms | {f"kl_{name}": value for name, value in bound.kl.items()})
             length = bound.length
@@ -123,5 +135,6 @@ def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Ten
     parts, rest = [], static.to(device_of(model))
     for batch in batches(model, frames):
         part, rest = rest.tensor_split([len(batch.frames)])
-        parts.append(model.dynamic_posterior(model.features(batch.frames), part).mean.cpu())
+        with evaluating(model):
+            parts.append(model.dynamic_posterior(model.features(batch.frames), part).mean.cpu())
     return torch.cat(parts)

@@ -27,6 +27,7 @@ class DiagonalGaussian:
     @classmethod
     def from_outputs(cls, outputs: Tensor) -> Self:
         """Mean and log-variance (..., d) from a network's outputs (..., 2 d)."""
+        check_field(outputs.shape[-1] % 2 == 0, "outputs", "(..., 2 d)", tuple(outputs.shape))
         return cls(*outputs.chunk(2, -1))
 
     @property

@@ -13,8 +13,9 @@ from typing import IO, Any
 ROOM = "make room and do the same again, which goes on, or name another folder"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path | str, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part of either."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

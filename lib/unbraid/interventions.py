@@ -46,8 +46,9 @@ def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
     check_whole(0, unit=unit)
     if unit >= size:
         refuse("unit", f"0 to {size - 1}", unit)
-    wanted = torch.from_numpy(finite_array("values", values)).to(codes[name]).flatten()
-    check_field(len(wanted) > 0, "values", "one or more", "none")
+    wanted = torch.from_numpy(finite_array("values", values)).to(codes[name])
+    is_row = wanted.ndim == 1 and len(wanted) > 0
+    check_field(is_row, "values", "one or more, (V,)", tuple(wanted.shape))
     repeated = {other: code.repeat_interleave(len(wanted), 0) for other, code in codes.items()}
     repeated[name][..., unit] = wanted.view(-1, *[1] * (codes[name].ndim - 2))
     return repeated

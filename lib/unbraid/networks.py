@@ -1,7 +1,8 @@
 """The networks that models and judges share: image encoders and decoders, dense and recurrent."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from unbraid.checks import check_field, check_name, check_whole
+from unbraid.checks import check_field, check_name, check_type, check_whole
 from unbraid.distributions import DiagonalGaussian
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
@@ -21,6 +22,19 @@ ACTIVATIONS = {
     "selu": nn.SELU,
     "tanh": nn.Tanh,
 }
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Let a model be in evaluation mode for a while, and each layer in its own mode after it."""
+    check_type(nn.Module, model=model)
+    training = [layer for layer in model.modules() if layer.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for layer in training:
+            layer.training = True
 
 
 def activation(name: str | float) -> nn.Module:

@@ -7,7 +7,7 @@ results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,r
 import json
 from pathlib import Path
 
-from unbraid.checks import ResultsError, check_field
+from unbraid.checks import ResultsError, check_field, check_type
 from unbraid.data.fetch import repository_root
 from unbraid.files import write_atomically
 
@@ -23,30 +23,31 @@ def results() -> Path:
     return root / "results"
 
 
-def weights(name: str, folder: Path | None = None) -> Path:
+def weights(name: str, folder: Path | str | None = None) -> Path:
     """The file of weights of a run, such as "unordered/faces/quick/unordered-seed0", for `load`."""
-    folder = folder or results()
+    check_type(str, name=name)
+    folder = Path(folder or results())
     is_inside = (folder / name).resolve().is_relative_to(folder.resolve())
     check_field(is_inside, "name", f"a run inside {folder.name}/", repr(name))
     return folder / f"{name}.safetensors"
 
 
-def read_record(name: str, folder: Path | None = None) -> dict:
+def read_record(name: str, folder: Path | str | None = None) -> dict:
     """The record of the run that `weights` names. `ResultsError` if it is missing or damaged."""
-    path = (folder or results()) / f"{name}.run.json"
+    path = Path(folder or results()) / f"{name}.run.json"
     record = read_json(path)
     if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
         raise ResultsError(f"{path}: expected settings and a digest of weights, found others")
     return record
 
 
-def read_metrics(name: str, folder: Path | None = None) -> dict:
+def read_metrics(name: str, folder: Path | str | None = None) -> dict:
     """The figures of all runs on one dataset, such as "single_element/sprites/quick", by run.
 
     An entry has the mean over seeds of each figure and, in "by_seed", those of each seed;
     "protocol" says how they were measured. Raises as `read_record`.
     """
-    return read_json((folder or results()) / name / "metrics.json")
+    return read_json(Path(folder or results()) / name / "metrics.json")
 
 
 def read_json(path: Path) -> dict:
@@ -72,7 +73,7 @@ def read_csv(path: Path) -> list[dict[str, float]]:
     return table.to_dict("records")
 
 
-def write_json(path: Path, value: dict) -> None:
+def write_json(path: Path | str, value: dict) -> None:
     """Write JSON; NaN and infinity, which JSON does not have, are refused with a ValueError."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
     write_atomically(path, f"{text}\n".encode(errors="backslashreplace"))
@@ -82,10 +83,12 @@ def as_csv(rows: list[dict]) -> bytes:
     """Rows with one set of names as a CSV file, floats with six digits."""
     import pandas as pd
 
+    is_table = rows and all(row.keys() == rows[0].keys() for row in rows)
+    check_field(is_table, "rows", "one or more, of the same names", "others" if rows else "none")
     table = pd.DataFrame(rows)
     return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
+def write_csv(path: Path | str, rows: list[dict]) -> None:
     """Write `as_csv` of rows."""
     write_atomically(path, as_csv(rows))

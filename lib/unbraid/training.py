@@ -157,8 +157,7 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     if given["gradient_norm"] is not None:
         check_number(0, gradient_norm=given["gradient_norm"])
     path = Path(given["checkpoint"] or "run.ck")
-    if path.is_dir():
-        refuse("checkpoint", "a file", f"the folder {path}")
+    check_field(not path.is_dir(), "checkpoint", "a file", f"the folder {path}")
     values = {"learning_rate": check_curve("learning_rate", given["learning_rate"], 0)}
     check_field(max(values["learning_rate"]) > 0, "learning_rate", "values above 0", 0)
     for name, weight in (given["weights"] or {}).items():
@@ -173,7 +172,11 @@ def choose_accelerator(accelerator: str) -> str:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if accelerator == "auto":
         return "cuda" if there["cuda"] else "cpu"
-    check_name("accelerator", accelerator, ["cpu", *(name for name in there if there[name])])
+    names = ["cpu", *(name for name in there if there[name])]
+    if accelerator in [*there] and accelerator not in names:
+        expected = f"expected one of {', '.join(names)}, found {accelerator!r}"
+        raise checks.SettingsError(f"accelerator: {expected}, of which this machine has none")
+    check_name("accelerator", accelerator, names)
     return accelerator
 
 
@@ -241,6 +244,7 @@ class Run:
 
 def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, Tensor]]:
     """Rows, identity and tensors of a checkpoint; `TrainingError` for what is none."""
+    check_field(not path.is_dir(), "checkpoint", "a file", f"the folder {path}")
     try:
         tensors, written = read_tensors(path, "run")
         rows, identity = written["rows"], written["identity"]

@@ -51,13 +51,13 @@ LOOKS: dict[str, dict[str, Any]] = {  # of lines
 
 @pages.course_style()
 def write(
-    trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] | None = None
+    trained: Trained, data: OwnData, folder: Path | str, dynamic: Sequence[str] | None = None
 ) -> Path:
     """Write the page, the codes of the test split, and its labels; returns the page's path.
 
     dynamic: labels, a value per sequence, of the motion; None: it is not said which these are.
     """
-    page = Page(trained.model, data, dynamic)
+    page, folder = Page(trained.model, data, dynamic), Path(folder)
     page.obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
     sections = {
         "side": own_labels.SIDE,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from unbraid import files, records
-from unbraid.checks import check_field, check_name, check_whole
+from unbraid.checks import check_field, check_name, check_seed, check_whole
 from unbraid.codes import bound_per_frame
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
@@ -105,12 +105,8 @@ def check_request(
     check_whole(1, **{name: count for name, count in counts.items() if count is not None})
     choose_accelerator(accelerator)
     is_inside = folder.resolve().is_relative_to(inputs[0].resolve())
-    check_field(
-        not is_inside,
-        "to",
-        "a folder outside the data (--to names one; is --data a level too high?)",
-        folder,
-    )
+    expected = "a folder outside the data (--to names one; is --data a level too high?)"
+    check_field(not is_inside, "to", expected, folder)
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,6 +160,9 @@ def choose(
     model cannot read or learn from, with the remedy.
     """
     check_name("model", model, MODELS)
+    check_seed(seed)
+    check_whole(1, steps=1 if steps is None else steps)
+    check_whole(1, batch_size=1 if batch_size is None else batch_size)
     check_readable(model, data)
     train = data.splits["train"]
     table = tomllib.loads(Path(__file__).with_name("own_models.toml").read_text("utf-8"))
@@ -256,9 +255,7 @@ class Watch:
 
     def __call__(self, row: dict) -> bool:
         """Measure the validation bound at a row of the curve; True where it no longer grows."""
-        self.model.eval()
         figures = bound_per_frame(self.model, [self.sample], self.options["seed"])
-        self.model.train()
         self.rows.append(row | {"validation": figures["elbo_per_frame"]})
         if self.best == row["step"]:
             self.model.save(self.best_path)
@@ -281,7 +278,7 @@ class Watch:
 def train(
     plan: Plan,
     data: OwnData,
-    folder: Path,
+    folder: Path | str,
     *,
     again: bool = False,
     accelerator: str = "auto",
@@ -293,6 +290,7 @@ def train(
     `TrainingError` for a run of other settings or data in the folder without `again`, and
     `ValueError` for files that no run here wrote.
     """
+    folder = Path(folder)
     with keep_alone(folder):
         check_folder(folder)
         settings, made = plan.settings | {"data_sha256": digest(data)}, made or provenance()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unbraid.checks import as_array
+from unbraid.checks import as_array, check_type
 
 NUMBERS = "biuf"  # kinds of arrays: booleans, whole numbers of two kinds, and measures
 
@@ -122,6 +122,7 @@ def expect(exercise: str, value: object = None, **how: Any) -> None:
 
 def check(exercise: str, answer: object) -> Verdict:
     """Whether an answer is right, and if not, why: shown as the cell's result."""
+    check_type(str, exercise=exercise)
     if exercise not in EXPECTATIONS:
         return Verdict(exercise, False, "run the folded cell above this one first")
     expectation = EXPECTATIONS[exercise]

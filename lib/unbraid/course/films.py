@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from unbraid.checks import check_field, check_whole, refuse
-from unbraid.course.images import picture, show_image
+from unbraid.course.images import as_clips, picture, show_image
 from unbraid.progress import is_watched
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def film(
     scale: int = 4,
     milliseconds: int = 250,
     titles: Sequence[str] = (),
-    still: Sequence[int] = (),
+    still: int | Sequence[int] = (),
 ) -> None:
     """Show clips (N, T, C, H, W) in [0, 1] side by side, as a film that repeats and can be stopped.
 
@@ -42,17 +42,17 @@ def film(
     titles: a word or two above each column. still: by default first, middle and last frames.
     """
     check_whole(1, rows=rows, scale=scale, milliseconds=milliseconds)
+    steps, stills = as_clips("clips", clips).swapaxes(0, 1), np.ravel(still).tolist()
     if len(titles) * rows not in (0, len(clips)):
         refuse("titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
     images = []
-    steps = np.asarray(clips).swapaxes(0, 1)
     for frames in steps[: limit_count(len(steps))]:
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
         images.append(Image.fromarray((255 * pixels).astype("uint8")))
-    for number in still:
+    for number in stills:
         check_still(number, len(steps))
     last = len(images) - 1
-    numbers = sorted({min(number, last) for number in still or (0, len(images) // 2, last)})
+    numbers = sorted({min(number, last) for number in stills or (0, len(images) // 2, last)})
     strip = write_above(stack_frames(images, numbers), titles)
     show_film([write_above(image, titles) for image in images], alt, milliseconds, strip)
 
@@ -113,6 +113,7 @@ def animate(
     pictures: list[np.ndarray] = []
     for number in range(limit_count(count)):
         figure = draw(number)
+        check_field(isinstance(figure, Figure), "draw", "a Figure from it", type(figure).__name__)
         if number == 0:
             figure.draw_without_rendering()  # the layout finds the places
             places = [ax.get_position(original=True) for ax in figure.axes]

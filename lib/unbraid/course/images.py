@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from unbraid.checks import check_field, check_whole, finite_array, refuse
+from unbraid.checks import as_array, check_field, check_whole, finite_array, refuse
 from unbraid.data.fetch import repository_root
 
 if TYPE_CHECKING:
@@ -96,6 +96,15 @@ def show_image(
     again = {"display_id": place, "update": place in SHOWN} if place else {}
     display(data | {"text/html": page}, raw=True, **again)
     SHOWN.add(place)
+
+
+def as_clips(name: str, clips: Tensor | np.ndarray) -> np.ndarray:
+    """Clips (N, T, C, H, W) as an array; refuses others by `name`."""
+    values = as_array(clips, name)
+    are_clips = values.ndim == 5 and values.shape[2] in (1, 2, 3) and 0 not in values.shape
+    found = values.shape or f"{type(clips).__name__}; give its frames"
+    check_field(are_clips, name, "clips (N, T, 1 to 3, H, W)", found)
+    return values
 
 
 def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:

@@ -22,6 +22,7 @@ from unbraid.checks import check_field, check_name, refuse
 from unbraid.course.films import animate, explore, film  # noqa: F401 - lessons take them here
 from unbraid.course.images import (  # noqa: F401
     DIGITS,
+    as_clips,
     find_beside_notebooks,
     picture,
     show_image,
@@ -50,6 +51,7 @@ def show(figure: Figure, alt: str, place: str = "") -> None:
 
     place: a name; a figure that is shown there again takes the place of the first one.
     """
+    check_field(isinstance(figure, Figure), "figure", "a Figure from draw", type(figure).__name__)
     drawn, png = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=2 * figure.dpi)
     plt.close(figure)
@@ -82,7 +84,7 @@ def grid(
     xlabel: str = "frame",
 ) -> Axes:
     """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from 1."""
-    frames = np.asarray(sequences)
+    frames = as_clips("sequences", sequences)
     rows, length = frames.shape[:2]
     if len(labels) not in (0, rows):
         refuse("labels", f"one for each of {rows} rows", labels)
@@ -163,6 +165,7 @@ def leakage(
     limits (R, F, 2): ends of intervals, written below. p_values (R, F): what may be chance is
     written in italics and in brackets.
     """
+    check_field(not hasattr(value, "p_value"), "value", "an array, as matrix.value", "the matrix")
     values = np.asarray(value, dtype=float)
     for name, given, more in (("limits", limits, (2,)), ("p_values", p_values, ())):
         if given is not None and np.shape(given) != (*values.shape, *more):
@@ -194,6 +197,7 @@ def ink(ax: Axes, value: float) -> dict[str, Any]:
 
 def blocks(ax: Axes, sizes: Sequence[int]) -> None:
     """Draw the borders of blocks of the given sizes over a square heat map of units."""
+    check_field(np.ndim(sizes) == 1 and np.min(sizes, initial=1) > 0, "sizes", "a list", sizes)
     for edge in np.cumsum(sizes)[:-1] - 0.5:
         ax.axhline(edge, color="black", linewidth=1)
         ax.axvline(edge, color="black", linewidth=1)

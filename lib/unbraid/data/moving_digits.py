@@ -116,8 +116,13 @@ class MovingDigits:
         check_type(Digits, digits=digits)
         shape = checks.finite_array("speeds", speeds).shape
         check_field(shape == (2,), "speeds", "one for each of the two digits", speeds)
+        images, labels = digits.images, digits.labels
+        fits = images.dtype == torch.uint8 and images.shape[:1] == labels.shape != (0,)
+        fits &= images.ndim == 3 and not labels.is_floating_point()
+        found = f"{images.dtype} {tuple(images.shape)}, {labels.dtype} {tuple(labels.shape)}"
+        check_field(fits, "digits", "bytes (N, 28, 28), whole numbers (N,)", found)
         self.digits, self.image_size, self.length, self.motion = digits, image_size, length, motion
-        self.images = digits.images.float() / 255  # (M, side, side)
+        self.images = images.float() / 255  # (M, side, side)
         if image_size == 32:
             self.images = torch.nn.functional.avg_pool2d(self.images, 2)
         self.speeds = torch.tensor(speeds)[:, None]  # (2, 1): a digit, then x and y

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name
+from unbraid.checks import check_field, check_name, check_whole
 from unbraid.data.sequences import Sequences
 
 CALENDAR = {
@@ -33,6 +33,7 @@ def daily_mean(values: Tensor) -> Tensor:
 
 def held_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """0 ... count - 1, shuffled: int(share * count) to train, the rest to validate; each sorted."""
+    check_whole(1, count=count)
     order, cut = np.random.default_rng(seed).permutation(count), int(share * count)
     check_field(0 < share < 1, "share", "a share between 0 and 1", share)
     return np.sort(order[:cut]), np.sort(order[cut:])

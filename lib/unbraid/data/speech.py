@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_shape, refuse
+from unbraid.checks import check_field, check_name, check_shape, check_type, refuse
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
 
@@ -77,6 +77,7 @@ def cut(whole: Utterances) -> Sequences:
     Spectra (`magnitudes`) whose middle lies past the recording's end are 0 and not observed. The
     labels, all static: those of the recordings, `utterance` (its number), `chunk` (that in it).
     """
+    check_type(Utterances, whole=whole)
     check_name("rate", whole.rate, TRANSFORMS)
     size, hop = whole.rate // 5, TRANSFORMS[whole.rate][2]
     spectra, masks, counts = [], [], []

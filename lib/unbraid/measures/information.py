@@ -272,6 +272,9 @@ def same_and_cross(
     are_lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
     if not are_lists or len(before) != len(after) or not before:
         raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
+    for i, pair in enumerate(zip(before, after, strict=True)):
+        as_samples(f"before[{i}]", pair[0])
+        as_samples(f"after[{i}]", pair[1])
     matrix, found = np.full((len(before), len(before)), np.nan), []
     for i, j in np.transpose(np.triu_indices(len(before))).tolist():
         matrix[i, j], _, doubts_of_pair = kraskov(before[i], after[j], seed=seed, raw=raw)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unbraid import records
 from unbraid.checks import ResultsError, check_field, check_type, refuse
-from unbraid.networks import frame_encoder
+from unbraid.networks import evaluating, frame_encoder
 from unbraid.tensors import read_weights
 
 JUDGED_AT_ONCE = 128  # frames or clips judged at a time
@@ -45,6 +45,7 @@ class FrameJudge(nn.Module):
         hidden: int = 256,
     ):
         super().__init__()
+        check_type(Mapping, classes=classes)
         self.classes = {name: tuple(map(str, names)) for name, names in classes.items()}
         fewest = min([len(set(names)) for names in self.classes.values()], default=0)
         check_field(fewest >= 2, "classes", "two or more for each label", self.classes)
@@ -74,10 +75,9 @@ class FrameJudge(nn.Module):
     def probabilities(self, frames: Tensor) -> dict[str, Tensor]:
         """p(y | x) of each label, (N, classes) on the CPU; raises ValueError as `check`."""
         self.check(frames)
-        device, training = next(self.parameters()).device, self.training
-        self.eval()
-        batches = [self(batch.to(device, torch.float32)) for batch in frames.split(JUDGED_AT_ONCE)]
-        self.train(training)
+        device, parts = next(self.parameters()).device, frames.split(JUDGED_AT_ONCE)
+        with evaluating(self):
+            batches = [self(batch.to(device, torch.float32)) for batch in parts]
         joined = {}
         for name in self.classes:
             joined[name] = torch.cat([batch[name] for batch in batches]).softmax(-1).cpu()
@@ -160,6 +160,7 @@ def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
     classes: those of the data to be judged, which may have further labels; others are refused.
     """
     check_type((str, Path), name=name)
+    check_type((Mapping, type(None)), classes=classes)
     path = Path(name)
     if path.suffix != ".safetensors":
         path = records.weights(f"judges/{name}/quick/judge-seed0")

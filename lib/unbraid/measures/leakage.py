@@ -64,6 +64,8 @@ class LeakageMatrix(Readable):
     probe: str  # "linear" or "nonlinear"
 
     def __getitem__(self, cell: tuple[str, str]) -> float:
+        is_cell = isinstance(cell, tuple) and len(cell) == 2
+        check_field(is_cell, "cell", 'a row and a column, ["static", "hair"]', repr(cell))
         row, column = cell
         check_name("row", row, self.rows)
         check_name("column", column, self.columns)
@@ -258,6 +260,8 @@ def held_out_mask(
         raise ValueError(f"test: expected {expected}; {error}") from None
     if not 2 <= mask.sum() <= count - 2:
         raise ValueError(f"test: expected {expected}, found {mask.sum()} of {count}")
+    is_cut = np.isin(groups[mask], groups[~mask]).any()
+    check_field(not is_cut, "test", "whole groups on each side", "some on both; give a share")
     return mask
 
 
@@ -336,7 +340,11 @@ def read_factor(name: str, values: np.ndarray, frames: int | None) -> Factor:
         (value,) = values.flat[:1].tolist()
         refuse(field, "values that differ", f"only {value!r}")
     if classes:
-        return Factor("classes", checks.to_index(field, values).reshape(len(values), -1))
+        numbers = checks.to_index(field, values).reshape(len(values), -1)
+        count, most = numbers.max() + 1, numbers.size // 2
+        found = f"{count}; give numbers as floats, and leave names out"
+        check_field(count <= most, field, f"at most {most} classes in so few values", found)
+        return Factor("classes", numbers)
     if len(np.unique(values)) <= 20 and (values == np.round(values)).all():
         warnings.warn(f"{field} is taken as continuous; give classes as integers", stacklevel=4)
     of_frames = of_frames or (values.ndim == 2 and values.shape[1] == frames)

@@ -70,6 +70,9 @@ class Bound:
     length: int
     terms: dict[str, Tensor] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_type(dict, kl=self.kl, terms=self.terms)
+
     @property
     def elbo(self) -> Tensor:
         """The bound of each sequence in nats, (B,)."""

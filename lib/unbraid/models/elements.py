@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import networks
-from ..checks import check_name, check_number
+from ..checks import check_field, check_name, check_number
 from ..distributions import DiagonalGaussian
 from .base import Batch, Codes, ModelConfig
 
@@ -53,6 +53,7 @@ class SingleElementConfig(ModelConfig):
         check_name("kind", self.kind, CODECS)
         check_name("initial_weights", self.initial_weights, ("default", "small"))
         check_number(0, variance=self.variance)
+        check_field(self.kind == "series" or self.window == 1, "window", "1 of images", self.window)
 
 
 class Codec(nn.Module):

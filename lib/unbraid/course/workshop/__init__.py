@@ -24,11 +24,13 @@ import torch
 from torch import Tensor, nn
 
 import unbraid
+from unbraid.checks import check_name
 from unbraid.course.exercises import Expectation, Verdict, explain_fault, find_line
 from unbraid.files import write_atomically
 from unbraid.lessons import list_free
 
 Names = dict[str, Any]
+NUMBERS = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
 SEEN = "what is given to "  # begins the name of an array that no answer is judged by
 DRAW = torch.randn  # PyTorch's own, also while another one takes its place
 RIGHT: set[tuple[str, str]] = set()  # notebook and name of what this session's checks found right
@@ -60,7 +62,9 @@ def check(number: str, name: str, typed: object) -> Verdict:
 
     name: such as "kl" or "Posterior.forward". typed: the function, or the class that has it.
     """
+    check_name("number", number, NUMBERS.values())
     notebook = import_module(f"{__name__}.n{number}")
+    check_name("name", name, notebook.PARTS)
     part: Part = notebook.PARTS[name]
     lesson = import_module(f"unbraid.lessons.n{number}")
     place = name.split(".")[0]  # of a part of the lesson; else the whole class is given
@@ -176,6 +180,7 @@ def save(number: str, cells: list[str] | None = None) -> None:
     cells: sources in the order in which they were run; by default those of this session.
     """
     cells = sys.modules["__main__"].__dict__["In"] if cells is None else cells
+    check_name("number", number, NUMBERS.values())
     notebook = import_module(f"{__name__}.n{number}")
     source = write_model(cells, notebook.WANTED)
     if doubtful := [name for name in notebook.PARTS if (number, name) not in RIGHT]:
@@ -236,13 +241,13 @@ def to_library(model: Any) -> Any:
 
     The image networks must be the paper's or ours of that page, for paper B those of 32 x 32.
     """
-    numbers = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
     name = type(model).__name__
-    if name not in numbers:
-        raise TypeError(f"model: expected a class of {', '.join(numbers)}, found {name}")
-    config = import_module(f"{__name__}.n{numbers[name]}").read_config(model)
+    if name not in NUMBERS or isinstance(model, getattr(unbraid, name)):
+        own = "one of the library" if name in NUMBERS else name
+        raise TypeError(f"model: expected a typed class of {', '.join(NUMBERS)}, found {own}")
+    config = import_module(f"{__name__}.n{NUMBERS[name]}").read_config(model)
     library = getattr(unbraid, name)(**config).to(next(model.parameters()))
-    rename = import_module(f"unbraid.lessons.n{numbers[name]}").rename
+    rename = import_module(f"unbraid.lessons.n{NUMBERS[name]}").rename
     weights = model.state_dict()
     mine = {theirs: weights[rename(theirs)] for theirs in library.state_dict()}
     library.load_state_dict(mine)
