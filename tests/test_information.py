@@ -257,6 +257,16 @@ def test_class_numbers_few_rows_and_many_columns_are_doubted():
     assert full.endswith("bits are near the most that 300 rows can show; take more")
 
 
+def test_columns_that_are_constant_but_for_rounding_are_doubted():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(300, 3))
+    for size, says in ((1e-8, ("x: columns [1] vary by less than a millionth",)), (1e-3, ())):
+        x[:, 1] = 0.7 + size * random.normal(size=300)
+        for found in (kraskov(x, x[:, 0] + x[:, 2]), ross(x, np.arange(300) % 2)):
+            said = [doubt for doubt in found.doubts if "millionth" in doubt]
+            assert len(said) == len(says) and all(map(str.startswith, said, says))
+
+
 @pytest.mark.parametrize("width", (1, 3))
 def test_distances_that_are_kept_or_sorted_are_those_of_the_definition(width, monkeypatch):
     random = np.random.default_rng(5)

@@ -1,11 +1,13 @@
 """The leakage matrix: codes whose right answer is known, what must not change it, its errors."""
 
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from unbraid.checks import as_array, number_groups
 from unbraid.measures import leakage
 from unbraid.measures.intervals import bca_limits
 from unbraid.measures.leakage import leakage_matrix, skill_limits
@@ -223,6 +225,30 @@ def test_whole_floats_are_warned_of():
     codes, factors = world(60)
     with pytest.warns(UserWarning, match="hair.*continuous"):
         leakage_matrix(codes, {"hair": factors["hair"] * 1.0}, permutations=9)
+
+
+def test_a_matrix_of_factors_beside_codes_without_frames_is_warned_of():
+    pairs = np.stack([np.arange(60) % 2, np.arange(60) % 3], axis=1)
+    with pytest.warns(UserWarning, match=r"factor 'f': its 2 columns .* as arrays \(N,\) each"):
+        leakage_matrix({"code": np.random.default_rng(0).random((60, 2))}, {"f": pairs})
+
+
+@pytest.mark.parametrize("kind", (object, ">f8", Decimal))
+def test_numbers_are_numbers_in_any_type(kind):
+    """Of Python's objects, or of another order of bytes."""
+    code = np.random.default_rng(0).random((60, 2))
+    size, found = code[:, 0].round(3), []
+    other = np.array([Decimal(str(x)) for x in size]) if kind is Decimal else size.astype(kind)
+    for values in (size, other):
+        found.append(leakage_matrix({"code": code}, {"size": values}, permutations=9).value)
+    assert found[0] == found[1] > 0.5
+    assert as_array(np.array([1, True, 2], dtype=object)).dtype.kind == "i"
+
+
+def test_spellings_of_one_name_are_one_group():
+    names = np.array(["Zo\u00eb", "zoe\u0308 ", "ana", "B  1", "b 1", "b 11"])
+    assert number_groups("groups", names, 6).tolist() == [3, 3, 0, 1, 1, 2]
+    assert number_groups("groups", ["b", "C", "a"], 3).tolist() == [2, 0, 1]
 
 
 def test_values_are_those_of_the_first_release():

@@ -163,6 +163,20 @@ def test_kinds_of_factors_are_doubted(fast):
     assert said == ["static, skin", "dynamic, skin", "age"]
 
 
+def test_spellings_matrices_and_indices_of_a_code_book_are_doubted(fast):
+    codes, factors = liars()
+    names = np.array(["Walk", "walk", "run "])[factors["action"]]
+    pairs = np.stack([factors["skin"], factors["hair"]], 1)
+    given = {"act": names, "both": pairs, "skin": factors["skin"]}
+    entries = np.array([5, 60, 17])[factors["skin"]]
+    for code, says in ((codes["No leak"][0], ()), (entries[:, None], ("index of a code book",))):
+        found = judge({"static": code}, given)
+        known = ["act: 'Walk' and 'walk' are", "both: its 2 columns are read as steps", *says]
+        for each in known:
+            assert sum(each in doubt for doubt in found.doubts) == 1, each
+        assert any("code book" in doubt for doubt in found.doubts) == bool(says)
+
+
 def test_with_few_sequences_nothing_is_concluded(fast):
     codes, factors = liars()
     few = {name: values[:40] for name, values in factors.items()}
@@ -258,6 +272,9 @@ def test_rows_of_one_group_are_not_independent(fast):
     found = measure.measure(code, {"mood": mood[person]}, groups=person)
     assert found.findings[0].startswith("Useless") and found.count == 120
     low, high = found.linear.test_interval[0, 0]
+    spelt = np.where(np.arange(600) % 5, "Ana {}", "ana  {} ")
+    spelt = np.array([text.format(number) for text, number in zip(spelt, person, strict=True)])
+    assert measure.measure(code, {"mood": mood[person]}, groups=spelt).count == 120
     few = alone.linear.test_interval[0, 0]
     assert high - low > 1.5 * (few[1] - few[0])  # Limits are those of other persons.
 
@@ -362,6 +379,8 @@ def test_a_first_column_that_counts_rows_is_no_factor(tmp_path):
     found = read_arrays(tmp_path / "t.csv", "factors")
     assert found["hair"].tolist() == ["fair", "dark"] and found["n"].tolist() == [0.1, 0.2 + 0.1]
     assert len(found) == 2
+    pd.read_csv(tmp_path / "t.csv").to_csv(tmp_path / "t.csv", index=False)
+    assert [*read_arrays(tmp_path / "t.csv", "factors")] == ["hair", "n"]
     table.set_index("n").rename_axis(None).to_csv(tmp_path / "t.csv")
     with pytest.raises(ValueError, match="t.csv: .*name"):
         read_arrays(tmp_path / "t.csv", "factors")

@@ -143,6 +143,23 @@ def test_pictures_come_back_exactly_in_the_order_of_their_numbers(tmp_path):
     assert any("notes.txt" in note for note in data.notes)
 
 
+@pytest.mark.parametrize(
+    "names",
+    (
+        ("f-1", "f-2", "f-10"),
+        ("1.1", "1.2", "1.9", "1.10"),
+        ("0.05", "0.10", "0.50"),
+        ("2025.12.31", "2026.01.01", "2026.01.02"),
+        ("first", "last"),
+        ("ab3f", "c0d1", "d9"),
+    ),
+)
+def test_numbers_in_names_order_pictures(names, tmp_path):
+    paths = sorted((tmp_path / f"{name}.png" for name in names), key=own_files.natural_order)
+    own_files.check_numbers(paths, "a")
+    assert tuple(path.stem for path in paths) == names
+
+
 def test_films_of_other_rates_are_noted(tmp_path):
     for number, rate in enumerate((10, 10, 10, 60)):
         write_film(tmp_path / f"{number}.mp4", ramp(20), fps=rate)
@@ -172,6 +189,25 @@ def test_pixels_that_are_not_square_are_shown_as_such(tmp_path):
     assert "Frames: 32 x 16, cut to the middle 16 x 16." in data.notes
     columns = data.splits["train"].frames.float().mean((0, 1, 2, 3))
     assert (columns - torch.arange(4, 12).repeat_interleave(2) * 12 - 30).abs().max() < 8
+
+
+def test_series_of_other_rates_are_noted(tmp_path):
+    for first, rate in itertools.product((0, 100), (2, 1)):
+        lines = [(k, first * k + t * (rate if k > 3 else 1), t) for k in range(6) for t in range(5)]
+        path = table("".join(f"{k},{time},{x}\n" for k, time, x in lines))(tmp_path)
+        noted = [n for n in own_data.load(path).notes if "2 times as long as others'" in n]
+        assert len(noted) == rate - 1
+
+
+def test_spellings_of_one_name_are_one_group_and_noted(tmp_path):
+    names = ["Ana", "ana", "Ben", "ben", "Zo\u00eb", "zoe\u0308", "Dia", "dia ", "Eva", "EVA"] * 3
+    x = np.random.default_rng(0).random((30, 3, 2))
+    data = own_data.load(arrays(x=x, who=np.array(names))(tmp_path), group="who")
+    persons = [{int(name) % 10 // 2 for name in part} for part in data.names.values()]
+    assert len(set.union(*persons)) == 5 == sum(map(len, persons))
+    assert any("'Ana' and 'ana'" in note and "write them alike" in note for note in data.notes)
+    data = own_data.load(arrays(x=x, who=np.arange(30) // 3)(tmp_path), group="who")
+    assert not any("alike" in note for note in data.notes)
 
 
 def test_copies_in_two_splits_are_noted(tmp_path):
@@ -451,6 +487,17 @@ def test_names_match_in_any_unicode_form_and_without_their_ending(tmp_path):
     assert any(note.startswith("1 lines of labels.csv") for note in data.notes)
 
 
+def test_labels_may_have_the_row_numbers_of_pandas(tmp_path):
+    pictures(tmp_path)
+    labels = pd.DataFrame({"name": list("badc"), "who": list("xxyy")}, index=range(4))
+    labels.to_csv(tmp_path / "labels.csv")
+    again = pd.read_csv(tmp_path / "labels.csv")
+    for _ in range(2):
+        found = by_name(own_data.load(tmp_path), lambda split: split.labels["who"])
+        assert {name: int(label) for name, label in found.items()} == dict(a=0, b=0, c=1, d=1)
+        again.to_csv(tmp_path / "labels.csv", index=False)
+
+
 def test_labels_of_steps_follow_the_clips(tmp_path):
     lines = ["film,frame,who,number,half"]
     for film in range(4):
@@ -492,6 +539,10 @@ def test_numbers_of_other_widths_are_read_alike(tmp_path):
     for kind in (">f8", "g", "f2"):
         read = own_data.load(arrays(x=X.astype(kind), epoch=5)(tmp_path)).splits["train"].frames
         assert (read - true).abs().max() < 0.01
+    kind = np.arange(8) % 2
+    for labels, classes in ((np.array([b"a", b"b"])[kind], "ab"), (kind.astype(">i4"), "01")):
+        data = own_data.load(arrays(x=X, kind=labels)(tmp_path))
+        assert data.splits["train"].classes["kind"] == tuple(classes)
 
 
 def test_series_that_share_no_times_keep_their_own_steps(tmp_path):
@@ -538,6 +589,8 @@ def test_text_that_is_no_number_is_a_label(text, tmp_path):
 # ---- faults: how each is made, and the file or the field that the refusal names
 
 X = np.random.default_rng(0).random((8, 3, 2))
+FILM = np.repeat(squares(1)[0][:, None], 3, 1)  # of three colours
+RED = FILM * np.array([1, 0, 0], np.uint8)[:, None, None]
 FRAMES = np.zeros((8, 2, 3, 16, 16), np.uint8)
 LINES = "n,y\na,0\nb,1\nc,0\nd,1\n"
 EIGHT = "n,y\n" + "".join(f"{number},1\n" for number in range(8))
@@ -609,6 +662,18 @@ def in_class(folder):
     return pictures(folder / "c" / "walk").parents[1]
 
 
+def called(*names):
+    """A folder of four pictures of a name each."""
+
+    def make(folder):
+        for name in names:
+            (folder / "a").mkdir(exist_ok=True)
+            Image.new("L", (8, 8)).save(folder / "a" / name)
+        return folder
+
+    return make
+
+
 def odd_picture(name, mode="L", more=0):
     """Folders of pictures, one of an odd kind; more: further pictures in its file."""
 
@@ -659,6 +724,13 @@ BAD = {
     "films by class": (file("a/0.mp4", "", lambda p: pictures(p, 1)), "folder a: .*labels.csv"),
     "folders by class": (in_class, "folder c: .*labels.csv"),
     "other endings": (file("a.mp3", "x"), "recordings alone.*.flac.*a.mp3"),
+    "decimal names": (called("t.9.png", "t0.5.png", "t0.15.png"), "folder a: .*whole number alone"),
+    "names with a minus": (
+        called("1.png", "0.png", "-1.png", "-2.png"),
+        "folder a: .*1.png and -2.png",
+    ),
+    "masks": (called("1.png", "1_mask.png", "2.png", "2_mask.png"), "2.png and 2_mask.png"),
+    "a picture twice": (called("1.png", "1.jpg", "2.png"), "folder a: .*1.jpg and 2.png"),
     "one clip only": (lambda p: pictures(p, 2, "a"), "path: .*3 folders"),
     "too low a rate": (sounds(TONE, 4000), "a.wav: .*8000"),
     "steps of a recording": (file("labels.csv", STEPS, sounds(TONE)), "labels.csv: "),
@@ -667,6 +739,9 @@ BAD = {
     "too large a size": (here, "size: ", {"size": 31}),
     "id of no table": (arrays(x=X), "id_column: .*a.npz", {"id_column": "k"}),
     "two arrays": (arrays(x=X, y=X), "a.npz: .*x .*y "),
+    "one film": (arrays(x=FILM), r"a.npz: .*one film\? give x\[None\]; else np.swapaxes"),
+    "one red film": (arrays(x=RED), r"a.npz: .*one film\? give x\[None\]; else np.swapaxes"),
+    "one film, colours last": (arrays(x=np.moveaxis(FILM, 1, 3)), r"a.npz: .*give x\[None\]"),
     "infinity": (arrays(x=INFINITE), "a.npz: .*infinity"),
     "nearly black": (arrays(x=FRAMES * 1.0 + 2), "a.npz: .*2 to "),
     "five colours": (arrays(x=np.zeros((8, 2, 5, 9, 9))), "a.npz: .*colours"),
@@ -675,6 +750,7 @@ BAD = {
     "two groups": (arrays(x=X, who=np.arange(8) % 2), "group: .*3 .*who", {"group": "who"}),
     "no such group": (arrays(x=X, who=np.arange(8)), "group: .*who", {"group": "whom"}),
     "no time": (table("1,0,2", "id,k,x"), "time_column: .*id, k, x .--time-column"),
+    "a column of pandas": (table("1,2,3", "id,Unnamed: 0,x"), "a.csv: .*index=False.*column 2"),
     "other name": (table(series()), "id_column: .*k", {"id_column": "k"}),
     "one column twice": (table(series()), "time_column: ", {"id_column": "time"}),
     "a name lacks": (table(series(",3,1")), "a.csv, id: .*line 20"),

@@ -1,7 +1,9 @@
 """Checks of arguments: each refusal names the field, what was expected and what was found."""
 
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, NoReturn
@@ -112,14 +114,19 @@ def check_named(**named: object) -> None:
 def as_array(values: Any, name: str = "values") -> np.ndarray:
     """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16.
 
-    Refuses masked values, and rows of unequal length, by `name`.
+    Numbers among Python's objects become numbers again, whole ones whole; all are in the machine's
+    order of bytes. Refuses masked values, and rows of unequal length, by `name`.
     """
     if not hasattr(values, "is_floating_point"):  # A tensor's own; modules have `cpu` as well.
         check_field(not np.ma.is_masked(values), name, "no masked array (leave rows out)", "one")
         try:
-            return np.asarray(values)
+            array = np.asarray(values)
         except ValueError:
             raise ValueError(f"{name}: expected rows of equal length, found others") from None
+        if array.dtype == object and all(isinstance(one, Real | Decimal) for one in array.flat):
+            numbers = np.array(array.tolist())
+            array = array.astype(float) if numbers.dtype == object else numbers
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
     tensor = values.detach().cpu()
     return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
 
@@ -165,9 +172,18 @@ def check_classes(name: str, values: np.ndarray) -> None:
         check_field(not is_one_hot, name, "class numbers (N,)", found)
 
 
+def fold(label: object) -> str:
+    """A label without what spellings of one name differ in: case, spaces around, Unicode form."""
+    return " ".join(unicodedata.normalize("NFKC", str(label)).casefold().split())
+
+
 def number_groups(name: str, groups: ArrayLike | None, count: int) -> np.ndarray:
-    """The number of each row's group, (count,); without groups each row is one of its own."""
+    """The number of each row's group, (count,), however spelt; without groups each has its own."""
     labels = np.arange(count) if groups is None else as_array(groups, name)
     if labels.shape != (count,):
         refuse(name, f"({count},), one for each row", labels.shape)
-    return to_index(name, labels)
+    numbers = to_index(name, labels)
+    if labels.dtype.kind in "UO":
+        alike = to_index(name, [fold(label) for label in labels])
+        numbers = alike if alike.max(initial=0) < numbers.max(initial=0) else numbers
+    return numbers

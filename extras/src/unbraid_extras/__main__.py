@@ -128,9 +128,8 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
         print("bits and scores follow, which take three times as long ...", file=sys.stderr)
 
     made = provenance([codes, factors], words)
-    report = replace(
-        measure_codes(arrays, known, on_verdict=print_verdict, **options), provenance=made
-    )
+    report = measure_codes(arrays, known, on_verdict=print_verdict, **options)
+    report = replace(report, provenance=made)
     show(report.rest_table())
     for written, text in ((json, report.as_json), (html, report.as_html)):
         if written:

@@ -16,6 +16,7 @@ from unbraid.checks import (
     check_name,
     check_named,
     measurable_array,
+    number_groups,
     to_index,
 )
 
@@ -108,6 +109,9 @@ def read_named(path: Path, field: str) -> Arrays:
             content = np.load(path, allow_pickle=False)
         named = content if isinstance(content, Mapping) else {path.stem: content}
         arrays = {str(name): as_array(named[name]) for name in named}
+        for name, values in arrays.items():
+            if values.ndim and values.dtype.kind == "S":
+                arrays[name] = np.char.decode(values, "utf-8")
         # A number or a word beside arrays, such as an epoch, is none of them.
         return {name: v for name, v in arrays.items() if v.ndim or v.dtype.kind == "S"}
     except Exception as error:  # zipfile and pickle raise nearly anything for a damaged file
@@ -147,10 +151,9 @@ def check_inputs(
     is_given = any(values.ndim == 1 for values in known.values())
     check_field(is_given, "factors", "at least one with a value per sequence (N,)", "none")
     if groups is not None:
-        shape, last = as_array(groups).shape, to_index("groups", as_array(groups)).max(initial=-1)
-        holds = shape == (count,) and last + 1 >= FEWEST_GROUPS
-        expected = f"({count},), of {FEWEST_GROUPS} groups or more"
-        check_field(holds, "groups", expected, f"{last + 1} in {shape}; bring more groups")
+        found = number_groups("groups", groups, count).max() + 1
+        expected = f"{FEWEST_GROUPS} groups or more"
+        check_field(found >= FEWEST_GROUPS, "groups", expected, f"{found}; bring more groups")
     return arrays, known
 
 
@@ -173,9 +176,7 @@ def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
     expected = f"classes of {ROWS_PER_CLASS} rows or more"
     remedy = f"bring {ROWS_PER_CLASS * len(sizes)} or more"
     if len(sizes) > values.size / 2:  # a class for nearly each row
-        remedy = (
-            "give numbers as floats, names of persons as --group, leave others out (--leave-out)"
-        )
+        remedy = "give numbers as floats, persons as --group, leave others out (--leave-out)"
     check_field(len(sizes) <= values.size / ROWS_PER_CLASS, field, expected, f"{found}; {remedy}")
     rest = values.size - sizes.max()
     remedy = "leave it out (--leave-out)"

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 from unbraid.checks import check_seed, number_groups, to_index
+from unbraid.measures.doubts import doubt_index, doubt_spellings
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
@@ -173,7 +174,7 @@ def measure(
     """
     check_seed(seed, LARGEST_SEED)
     arrays, known = check_inputs(codes, factors, dynamic, groups)
-    doubts, unit = [], "sequences"
+    doubts, unit = doubt_index(arrays), "sequences"
     is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
     if is_copy.any():
         unit = "different sequences"
@@ -199,17 +200,18 @@ def measure(
     own = assign_codes(arrays, known, dynamic)
     kinds, constants, more = {}, {}, []
     for name, values in known.items():
-        kinds[name], constants[name], doubt = describe_factor(name, values)
-        more += [doubt] * bool(doubt)
+        kinds[name], constants[name], said = describe_factor(name, values)
+        is_matrix = values.ndim == 2 and all(code.ndim == 2 for code in arrays.values())
+        read_so = f"{name}: its {values.shape[-1]} columns are read as steps of one factor"
+        more += [*said, *[f"{read_so}; give several factors as arrays (N,) each"] * is_matrix]
     # Each part takes one thread, since those of small matrix products wait for each other.
     with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.
         nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
         matrices = linear.result(), nonlinear.result()
         none: Bits = {name: {} for name in flat}
-        report = Report(
-            int(numbers.max()) + 1, unit, kinds, constants, own, *matrices, none, doubts
-        )
+        count = int(numbers.max()) + 1
+        report = Report(count, unit, kinds, constants, own, *matrices, none, doubts)
         report = replace(report, findings=tuple(conclude(report, arrays, known)))
         if on_verdict:
             on_verdict(report)
@@ -235,15 +237,15 @@ def assign_codes(
     return own
 
 
-def describe_factor(name: str, values: np.ndarray) -> tuple[str, float, str]:
-    """The kind of a factor in words, the share of its most frequent class, and a doubt or ""."""
+def describe_factor(name: str, values: np.ndarray) -> tuple[str, float, list[str]]:
+    """The kind of a factor in words, the share of its most frequent class, and doubts."""
     if values.dtype.kind == "f":
-        return "continuous", float("nan"), ""
+        return "continuous", float("nan"), []
     classes, sizes = np.unique(values, return_counts=True)
-    is_many, found = len(classes) > MOST_CLASSES, f"{name}: its {len(classes)} whole"
+    is_many = len(classes) > MOST_CLASSES and values.dtype.kind in "iu"
+    found, share = f"{name}: its {len(classes)} whole", float(sizes.max() / values.size)
     doubt = f"{found} numbers are read as classes; write them with a decimal point if measured"
-    share = float(sizes.max() / values.size)
-    return f"{len(classes)} classes", share, doubt * (is_many and values.dtype.kind in "iu")
+    return f"{len(classes)} classes", share, [doubt] * is_many + doubt_spellings(name, classes)
 
 
 # ---- rows

@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from unbraid.checks import check_field, check_name, check_seed, check_whole, refuse
+from unbraid.checks import check_field, check_name, check_seed, check_whole, fold, refuse
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
+from unbraid.measures.doubts import doubt_spellings
 from unbraid.progress import progress_bar
 from unbraid.readable import Readable
 
@@ -131,6 +132,8 @@ def load(path: Path | str, **options: Any) -> OwnData:
     sequences = [clip.sequence for clip in clips]
     taken = [*own_tables.describe_source(raw, sequences, *labels), *data.taken]
     notes = [*raw.notes, *parts.notes, *notes, *data.notes]
+    for name, (_, classes) in (labels[0] | labels[1]).items():
+        notes += [f"Careful: {doubt}." for doubt in doubt_spellings(name, classes or ())]
     for number, name in enumerate(SPLITS):
         chosen = [clip for clip in clips if clip.split == number]
         data.names[name] = [clip.name for clip in chosen]
@@ -188,7 +191,7 @@ def draw_parts(raw: RawSequences, static: Encoded, how: Reading) -> Parts:
     if group is not None:
         check_field(len(raw.static.columns), "group", "text or --labels with a value each", "none")
         check_name("group", group, raw.static)
-        owner, unit = pd.factorize(raw.static[group])[0], f"groups of {group}"
+        owner, unit = pd.factorize(raw.static[group].map(fold))[0], f"groups of {group}"
     count, can_cut = owner.max() + 1, group is None and raw.kind != "recordings"
     if count < 3 and can_cut and (how.length or raw.counts):
         note = f"Because there are fewer than 3 {unit}, each is split by time, 70 : 15 : 15, with a"
@@ -207,10 +210,8 @@ def draw_parts(raw: RawSequences, static: Encoded, how: Reading) -> Parts:
     notes = [f"No two splits share {unit}: {shares}."]
     if tests < FEWEST_TESTED:
         hint = ", or leave out --group" if group else ""
-        notes.append(
-            f"Careful: {tests} {unit} in the test split are too few for the report to conclude "
-            f"what the codes hold; bring {ENOUGH}{hint}."
-        )
+        few = f"Careful: {tests} {unit} in the test split are too few for the report to conclude"
+        notes.append(f"{few} what the codes hold; bring {ENOUGH}{hint}.")
     for name, classes in find_unseen(static, split).items():
         if name != group:
             notes.append(
@@ -256,9 +257,7 @@ def check_memory(raw: RawSequences, how: Reading) -> None:
     overlap = how.length / how.stride if how.length and how.stride and len(raw.names) > 1 else 1
     need, free = (1 + max(1, overlap)) * raw.planes * how.size**2 / 1e6, psutil.virtual_memory()
     expected = f"at most {free.available / 1e6:.0f} MB, which are free"
-    found = (
-        f"{need:.0f} MB for {raw.kind} (a smaller --size or --length, or fewer files, need less)"
-    )
+    found = f"{need:.0f} MB for {raw.kind}; a smaller --size or --length, or fewer files, need less"
     check_field(need < free.available / 1e6, "memory", expected, found)
     if need > SAID:
         print(f"Reading the {raw.kind} takes about {need:.0f} MB of memory.")
@@ -266,12 +265,9 @@ def check_memory(raw: RawSequences, how: Reading) -> None:
 
 def describe_sizes(sizes: set[tuple[int, int]], fit: str) -> list[str]:
     """A sentence on what frames of these widths and heights lose, if they are not square."""
-    texts = []
-    for width, height in sorted(shape for shape in sizes if shape[0] != shape[1]):
-        side, change = min(width, height), "cut to the middle"
-        if fit == "pad":
-            side, change = max(width, height), "with black borders to"
-        texts.append(f"{width} x {height}, {change} {side} x {side}")
+    side, change = (max, "with black borders to") if fit == "pad" else (min, "cut to the middle")
+    uneven = sorted(shape for shape in sizes if shape[0] != shape[1])
+    texts = [f"{w} x {h}, {change} {side(w, h)} x {side(w, h)}" for w, h in uneven]
     return [f"Frames: {own_tables.list_some(texts)}."] if texts else []
 
 
@@ -321,20 +317,16 @@ def cut(raw: RawSequences, part: np.ndarray | None, how: Reading) -> tuple[list[
         counts.append(count)
 
     sizes, notes = np.bincount([clip.split for clip in clips], minlength=3), []
-    expected = (
-        f"clips of {length} steps in each of three splits (a smaller --length, or more {raw.kind})"
-    )
+    expected = f"clips of {length} steps in each split (a smaller --length, or more {raw.kind})"
     check_field(sizes.min() > 0, "length", expected, f"at most {max(counts)} steps")
     if len(clips) > len(counts):
-        notes.append(
-            f"They are cut into {len(clips)} clips of {length} steps, one every "
-            f"{how.stride or length}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test."
-        )
+        said = f"They are cut into {len(clips)} clips of {length} steps, one every"
+        shares = f"{sizes[0]} train, {sizes[1]} validate, {sizes[2]} test"
+        notes.append(f"{said} {how.stride or length}: {shares}.")
     if unused and part is not None:
-        notes.append(
-            f"{unused / sum(counts):.1%} of the steps are in no clip; another length (--length) or "
-            "a smaller stride (--stride) keeps them."
-        )
+        share = f"{unused / sum(counts):.1%} of the steps are in no clip"
+        remedy = "another length (--length) or a smaller stride (--stride) keeps them"
+        notes.append(f"{share}; {remedy}.")
     return clips, [*notes, *name_copies(raw, clips), *describe_sizes(raw.sizes, how.fit)]
 
 
@@ -406,10 +398,8 @@ def assemble(
         scale = SpectrumScale.fit(splits["train"])
         splits = {name: scale.transform(chunks) for name, chunks in splits.items()}
     missing = torch.cat([~sequences.observed.flatten() for sequences in splits.values()])
-    share = (
-        f"{float(missing.float().mean()):.1%}, left out by the mask" if missing.any() else "none"
-    )
-    taken = [("missing, or after the end", share)]
+    share = f"{float(missing.float().mean()):.1%}, left out by the mask" * bool(missing.any())
+    taken = [("missing, or after the end", share or "none")]
     return OwnData(
         splits, notes, {}, raw.kind, scale, columns=raw.columns, units=units, taken=taken
     )

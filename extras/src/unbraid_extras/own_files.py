@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ SUFFIXES = {
 }
 FORMATS = "mov,mp4,avi,matroska,webm"  # of films but gifs; playlists, which name files, are others
 HDR = "smpte2084|arib-std-b67"  # the brightness of films of a wide range, PQ and HLG
+DECIMAL = r"(?<![0-9.])[0-9]+\.[0-9]+(?!\.?[0-9])|[0-9]+"  # and whole numbers; no date, no version
 REMEDY = "copy it again, save it anew, or remove it"
 GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
@@ -74,10 +76,10 @@ class RawSequences:
         return replace(self, notes=[*self.notes, *sentences])
 
 
-def natural_order(path: Path) -> list[str | int]:
+def natural_order(path: Path, numbers: str = "[0-9]+") -> tuple[str | Decimal, ...]:
     """A key that sorts frame 2 before frame 10."""
-    parts = re.split(r"([0-9]+)", normalise(path.name))
-    return [int(part) if number % 2 else part for number, part in enumerate(parts)]
+    parts = re.split(f"({numbers})", normalise(path.name))
+    return tuple(Decimal(part) if place % 2 else part for place, part in enumerate(parts))
 
 
 def kind_of(path: Path) -> str:
@@ -188,9 +190,8 @@ def read_header(path: Path) -> tuple[int, int, int, set[float], bool]:
     width = round(width * wide / high)  # of pixels that are not square
     if re.search(r"rotation of -?(90|270)\.", text):  # as telephones write an upright film
         width, height = height, width
-    match = re.search(
-        r"Duration: (\d+):(\d+):([\d.]+)[\s\S]* ([\d.]+) fps(?:, ([\d.]+) tbr)?", text
-    )
+    form = r"Duration: (\d+):(\d+):([\d.]+)[\s\S]* ([\d.]+) fps(?:, ([\d.]+) tbr)?"
+    match = re.search(form, text)
     found = (float(number or 0) for number in (match.groups() if match else [0] * 5))
     hours, minutes, seconds, rate, most = found
     count = math.ceil((3600 * hours + 60 * minutes + seconds) * rate)
@@ -238,10 +239,10 @@ def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
             expected += f", or all {kind_of(others[0])} in one folder and their class in labels.csv"
         if others and len(folders) == 1:
             expected += f"; is {folder} meant?"
-        check_field(
-            len(paths) > 1, where, expected, [path.name for path in others[:2]] or len(paths)
-        )
+        found = [path.name for path in others[:2]] or len(paths)
+        check_field(len(paths) > 1, where, expected, found)
         pictures.append(sorted(paths, key=natural_order))
+        check_numbers(pictures[-1], where)
 
     def read(number: int) -> Values:
         frames = [read_picture(path, size, fit, sizes) for path in pictures[number]]
@@ -250,6 +251,18 @@ def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
     names, planes = [folder.name for folder in folders], 3 * sum(map(len, pictures))
     axes = "each folder is a sequence, its pictures the steps, in the order of their names"
     return RawSequences("folders", names, read, axes, "a picture", planes=planes, sizes=sizes)
+
+
+def check_numbers(paths: list[Path], where: str) -> None:
+    """Refuse sorted pictures whose names leave their order open, or whether all are steps."""
+    stems = {path.stem: re.sub("[0-9]+", "#", path.stem) for path in paths}
+    kinds = {stems[path.stem] + path.suffix: path.name for path in paths}
+    is_mixed = len(stems) < len(paths) or 1 < len({*stems.values()}) <= len(paths) / 2
+    orders = [natural_order(path, DECIMAL) for path in paths]
+    is_decimal = len({*orders}) == len(orders) and orders != sorted(orders)
+    expected = "names that differ in one whole number alone, 0001, 0002, ... (move others away)"
+    found = f"{' and '.join([*kinds.values()][:2])} among others"
+    check_field(not (is_mixed or is_decimal), where, expected, found)
 
 
 def read_picture(path: Path, size: int, fit: str, sizes: set[tuple[int, int]]) -> np.ndarray:

@@ -90,10 +90,8 @@ def probe_labels(page: Page, names: Sequence[str]) -> list[Probed]:
     if moving:
         common = page.common.numpy()
         if not common.all():
-            page.findings.append(
-                f"Labels of steps are read at {common.sum()} of {len(common)} steps, those that "
-                "all sequences have."
-            )
+            said = f"Labels of steps are read at {common.sum()} of {len(common)} steps"
+            page.findings.append(f"{said}, those that all sequences have.")
         for name, code in codes.items():
             if code.ndim == 2:  # It stands at every step, so that all rows have the same constant.
                 code = np.repeat(code[:, None], len(common), axis=1)
@@ -192,9 +190,8 @@ def conclude(page: Page, probed: Sequence[Probed]) -> None:
         read |= {(code, name) for code, name in pairs if code in page.model.code_names}
         for name in each.matrix.columns:
             own[name] = page.own[name]
-            page.findings.append(
-                compare_with_inputs(each, name, own[name], page.groups["test"], page.unit)
-            )
+            said = compare_with_inputs(each, name, own[name], page.groups["test"], page.unit)
+            page.findings.append(said)
     count = len(np.unique(page.groups["test"]))
     if own and count < FEWEST_TESTED:
         verdict = f"Cannot be concluded: too few test {page.unit} to say what the codes hold "

@@ -103,9 +103,7 @@ def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str] | None) 
     """How to measure the codes that were written, or what that lacks."""
     codes, factors = folder / "codes.npz", folder / "factors.npz"
     if not factors.exists():
-        return (
-            "The command measure needs labels (--labels) that vary, and more films of each class."
-        )
+        return "The command measure needs labels (--labels) that vary, in more films of each class."
     known, read = read_arrays(factors, "factors"), read_arrays(codes, "codes")
     count = len(next(iter(read.values())))
     what = f"{codes} has {count} test sequences"
@@ -241,11 +239,9 @@ def show_labels(page: Page) -> dict[str, object] | None:
             "of labels (--labels) says what should be where."
         )
         return None
-    obstacles = page.obstacles
-    usable = [name for name in obstacles if not obstacles[name]]
-    sentences = []
-    for name in [name for name in obstacles if obstacles[name]]:
-        sentences.append(f"{name}: cannot be concluded, because {obstacles[name]}.")
+    usable = [name for name, why in page.obstacles.items() if not why]
+    said = "cannot be concluded, because"
+    sentences = [f"{name}: {said} {why}." for name, why in page.obstacles.items() if why]
     page.findings.extend(sentences)
     probed = own_labels.probe_labels(page, usable)
     own_labels.conclude(page, probed)
@@ -315,8 +311,8 @@ def draw_images(page: Page, columns: Mapping[str, Tensor]) -> Figure:
             ax.set_facecolor("0.85")  # where there is no value
             part = clip[: len(steps)].T.numpy()
             image = ax.pcolormesh(steps, heights, part, vmin=low, vmax=high, shading="nearest")
-            name_of_time = page.clock if number + 1 == len(axes) else ""
-            count_time(ax, name_of_time, steps, max(1, 5 - len(columns)))
+            clock = page.clock * (number + 1 == len(axes))
+            count_time(ax, clock, steps, max(1, 5 - len(columns)))
         row[0].set_ylabel(f"sequence {number + 1}\n{name}", fontsize=8)
     for ax, label in zip(axes[0], columns, strict=True):
         ax.set_title(label, fontsize=9)

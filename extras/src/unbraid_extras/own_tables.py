@@ -17,7 +17,7 @@ from unbraid.checks import check_classes, check_field
 
 from unbraid_extras.arrays import read_arrays
 from unbraid_extras.own_files import RawSequences, Values, fit_picture
-from unbraid_extras.tables import normalise, read_names, read_table
+from unbraid_extras.tables import NAME, normalise, read_names, read_table
 
 # Columns that are taken without being named, if a table has only one of them.
 ID_COLUMNS = ("id", "name", "series", "sequence")
@@ -104,12 +104,13 @@ def as_images(
     """Frames as (N, T, C, H, W), and what makes bytes (T, C, size, size) of one sequence."""
     if values.ndim == 4 and values.shape[3] not in (1, 3):
         values = values[:, :, None]
-        notes.append("The array has four axes, which are read as (N, T, H, W), without colours.")
+        notes.append("Four axes are read as (N, T, H, W), without colour (one film? give x[None]).")
     elif values.ndim == 5 and values.shape[2] not in (1, 3) and values.shape[4] in (1, 3):
         values = np.moveaxis(values, 4, 2)
         notes.append("The colours are the array's last axis, (N, T, H, W, C).")
     holds = values.ndim == 5 and values.shape[2] in (1, 3)
-    check_field(holds, name, "frames (N, T, C, H, W) of 1 or 3 colours", values.shape)
+    expected = "frames (N, T, C, H, W) of 1 or 3 colours (one film? give x[None])"
+    check_field(holds, name, expected, values.shape)
     low, high = float(values.min()), float(values.max())  # NaN if one value is
     most = LARGEST_OF_ONE if values.dtype.kind == "f" else 1
     is_odd = values.dtype.kind == "f" and most < high < FEWEST_OF_255
@@ -161,9 +162,12 @@ def check_order(values: np.ndarray, name: str) -> None:
         # Variables that are alike, such as those of a spectrum, have an order, too, beside time.
         is_order = is_order and (axis == 0 or next_near > 0.7 * next_far)
         expected = "sequences along the first axis, and their steps along the second"
-        mended = f"np.swapaxes(x, {min(axis, 1)}, {max(axis, 1)}) mends it"
+        is_film = values.shape[1:-2] == (3, 1)  # perhaps, with colours second
+        mended = "one film? give x[None]; else " * is_film
+        mended += f"np.swapaxes(x, {min(axis, 1)}, {max(axis, 1)}) mends it"
         found = f"steps that follow each other along the {ordinal}; {mended}"
-        check_field(not (near < ALIKE * next_near and is_order), name, expected, found)
+        is_wrong = (near < ALIKE * next_near and is_order) or (is_film and next_near == 0 < near)
+        check_field(not is_wrong, name, expected, found)
 
 
 def compare_places(cells: np.ndarray, axis: int) -> tuple[float, float]:
@@ -339,9 +343,13 @@ def arrange_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
         values = series[names[number]].reindex(times[number]).to_numpy()
         return values, ~np.isnan(values).all(1)
 
+    gaps = pd.Series([part.index.to_series().diff().median() for part in series.values()])
     usual = max(times, key=len).to_series().diff().median()
     usual = f"{usual:.6g}" if isinstance(usual, float) else str(usual).removesuffix(" 00:00:00")
     notes = doubt_times(times)
+    if gaps.max() > UNEVEN * gaps.min():
+        found = f"steps of some series are {gaps.max() / gaps.min():.3g} times as long as others'"
+        notes.append(f"Careful: {found}, where each is one to the model; give all series one rate.")
     if not is_shared:
         notes.append("They share few times, so that each has its own steps, in their order.")
     about = axes, f"{usual} of {grid.name}"
@@ -354,9 +362,8 @@ def doubt_times(times: list[pd.Index]) -> list[str]:
     for each in times:
         gaps = each.to_series().diff()
         if gaps.max() > UNEVEN * gaps.median():
-            found = (
-                f"before {gaps.idxmax()} lies {gaps.max() / gaps.median():.3g} times the usual time"
-            )
+            times_usual = f"{gaps.max() / gaps.median():.3g} times the usual time"
+            found = f"before {gaps.idxmax()} lies {times_usual}"
             remedy = "steps are read as equally far apart, so give missing ones as empty cells"
             return [f"Careful: {found}; {remedy}."]
     return []
@@ -384,6 +391,7 @@ def add_labels(raw: RawSequences, table: pd.DataFrame) -> RawSequences:
 def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> RawSequences:
     """The sequences with the labels of a csv file, whose first column names them."""
     (key, *_), _ = read_names(path, path.name, is_key=True)
+    key = key or NAME  # beside the row numbers of pandas
     table = read_table(path, text=[key], is_key=True)
     columns = [name for name in table.columns if name != key]
     for name in columns:
@@ -420,7 +428,7 @@ def match_names(written: pd.Series, raw: RawSequences, file: str) -> pd.Series:
     names = written.map(known)
     check_field(written.name not in known, file, "a first line of names", f"one of {written.name}")
     lacking = sorted(set(raw.names) - set(names))
-    listed = f"none for {', '.join(lacking[:2])}; {written.name} has {written.iloc[:2].tolist()}"
+    listed = f"none for {', '.join(lacking[:2])}; its first column has {written.iloc[:2].tolist()}"
     close = get_close_matches(lacking[0], written[names.isna()], 1) if lacking else []
     listed += f"; is {close[0]} meant for {lacking[0]}?" if close else ""
     expected = f"a line for each of the {len(raw.names)} {raw.kind}"
@@ -450,9 +458,7 @@ def describe_labels(labels: Encoded) -> str:
     listed = []
     for name, (_, classes) in labels.items():
         first = ", ".join((classes or ())[:4]) + ", ..." * (len(classes or ()) > 4)
-        listed.append(
-            f"{name} ({len(classes)} classes: {first})" if classes else f"{name} (numbers)"
-        )
+        listed.append(f"{name} ({f'{len(classes)} classes: {first}' if classes else 'numbers'})")
     return list_some(listed)
 
 

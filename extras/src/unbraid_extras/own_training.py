@@ -374,10 +374,8 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
         "parameters": count_parameters(model),
     }
     # Last of the results: it says that they are there.
-    write_known(
-        record_path,
-        json.dumps(record, indent=1, ensure_ascii=False).encode(errors="backslashreplace"),
-    )
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    write_known(record_path, text.encode(errors="backslashreplace"))
 
 
 def last_update(checkpoint: Path) -> int:

@@ -35,8 +35,8 @@ def read_table(
 
     field: what the file holds, such as "factors", with which messages begin.
     text: columns that are taken as they are written: 007 stays 007, and an empty cell stays "".
-    is_key: the first column names the rows, and is called "name" if it has no name; else a first
-        column without a name that counts 0, 1, 2, ..., as pandas writes it, is left out.
+    is_key: the first column names the rows, and is called "name" if none has that name; else a
+        first column without a name that counts 0, 1, 2, ..., as pandas writes it, is left out.
 
     Columns of numbers have NaN for an empty cell or a word like NA; columns of text are strings
     without spaces around them, with NaN for an empty cell alone. Raises ValueError with the line
@@ -106,7 +106,7 @@ def count_rows(reader: Any, width: int, where: str) -> int:
 
 def check_names(cells: list[str], where: str, is_key: bool) -> list[str]:
     """The names in the first line; refuses other marks than commas, and names lacking or equal."""
-    names = [normalise(cell) for cell in cells]
+    names = [re.sub(r"^Unnamed: [\d.]+$", "", normalise(cell)) for cell in cells]  # of pandas
     if names:
         names[0] = names[0].removeprefix("# ")  # as numpy.savetxt writes it
     given = [name for name in names if name and not re.fullmatch(NO_NAME, name)]
@@ -115,11 +115,12 @@ def check_names(cells: list[str], where: str, is_key: bool) -> list[str]:
     check_field(is_named, where, expected, ", ".join(cells)[:60] or "none")
     is_marked = len(names) == 1 and any(mark in names[0] for mark in OTHER_MARKS)
     check_field(not is_marked, where, "commas between cells", f"another mark in {names[0][:60]!r}")
-    if is_key and not names[0]:
+    if is_key and not names[0] and NAME not in names:
         names[0] = NAME
     for number, name in enumerate(names):
         if number and not name:
-            refuse(where, "a name for each column", f"none for column {number + 1}")
+            expected = "a name for each column (of pandas, index=False leaves out row numbers)"
+            refuse(where, expected, f"none for column {number + 1}")
         if name in names[:number]:
             refuse(where, "names that differ", f"{name!r} twice")
     return names

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
+
+from unbraid.checks import fold
 
 WIDE = 1  # share of the middle 90 % of a column's values that its deviation may reach
 SMALL = 0.05  # bits by which an estimate by ranks may always differ
 PARTS = 5  # of the rows, whose estimates tell how far an estimate by ranks varies
 ROWS_PER_CELL = 6  # for each of 2**d cells; with fewer, normal pairs come out a quarter too low
 MOST_CLASSES = 20  # different whole numbers of a column that may be class numbers
+ROUNDED = 1e-6  # of the largest value: what rounding of single precision can leave
 UNTOLD = 4  # bits below log2(N), where estimates come near the most that N rows can show
 
 
@@ -71,6 +74,33 @@ def doubt_classes(samples: dict[str, np.ndarray]) -> list[str]:
             says = f"{name}: its {count} whole values look like class numbers"
             found.append(f"{says}, whose information `ross` estimates")
     return found
+
+
+def doubt_rounding(samples: dict[str, np.ndarray]) -> list[str]:
+    """A sentence on columns of samples (N, d) that vary by no more than rounding does."""
+    found = []
+    for name, values in samples.items():
+        is_still = np.ptp(values, axis=0) <= ROUNDED * np.abs(values).max(axis=0)
+        if is_still.any():
+            says = f"{name}: columns {np.flatnonzero(is_still)[:9].tolist()} vary by less than a"
+            found.append(f"{says} millionth of their size, as rounded constants do; leave them out")
+    return found
+
+
+def doubt_index(codes: dict[str, np.ndarray]) -> list[str]:
+    """A sentence on each code (N, 1) or (N, T, 1) of whole numbers, three or more of them."""
+    says = "its whole numbers look like the index of a code book; give one-hot rows, or its vectors"
+    units = {name: np.unique(code) for name, code in codes.items() if code.shape[-1] == 1}
+    return [f"{name}: {says}" for name, v in units.items() if len(v) > 2 and not (v % 1).any()]
+
+
+def doubt_spellings(name: str, classes: Iterable[str]) -> list[str]:
+    """A sentence on classes whose names differ in case or spaces alone."""
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(fold(each), each), each) for each in map(str, classes)]
+    listed = [f"{one!r} and {other!r}" for one, other in pairs if one != other]
+    says = f"{name}: {', '.join(listed[:3])} are read as different classes"
+    return [f"{says}; write them alike, if they are one"] * bool(listed)
 
 
 def doubt_labels(classes: np.ndarray) -> list[str]:

@@ -81,7 +81,7 @@ def kraskov(
     check_whole(0, shuffles=shuffles, seed=seed)
     given, width = {"x": xs, "y": ys}, xs.shape[1] + ys.shape[1]
     ties = warn_of_ties(np.hstack([xs, ys]))
-    found = [*doubts.doubt_classes(given), *ties]
+    found = [*doubts.doubt_classes(given), *doubts.doubt_rounding(given), *ties]
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
@@ -131,7 +131,7 @@ def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation
         return ross_bits(ranks, [classes[rows]], k=3)[0]
 
     ties = warn_of_ties(xs)
-    found = [*doubts.doubt_labels(classes), *ties]
+    found = [*doubts.doubt_labels(classes), *doubts.doubt_rounding({"x": xs}), *ties]
     if not ties:
         found += doubts.doubt_scale({"x": xs}, bits, by_ranks)
     found += doubts.doubt_size(len(xs), xs.shape[1] + 1, bits)
