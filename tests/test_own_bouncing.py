@@ -8,6 +8,7 @@ import torch
 from unbraid.lessons import n15
 
 from papers.a import own_bouncing as bouncing
+from papers.measured_runs import train_missing
 
 KNOWN, UNKNOWN = 0.9, 0.1
 
@@ -96,3 +97,13 @@ def test_each_world_trains_and_is_measured(world, monkeypatch):
     assert sum(name.startswith("freeze_") for name in row) == 8 * (world == "bounce")
     if world == "turned":
         assert not np.allclose(n15.read_scores(row, "wall_"), n15.read_scores(row))
+
+
+def test_a_figure_of_the_last_mark_alone_leaves_the_other_cells_empty(tmp_path):
+    rows = [{"world": "bounce", "seed": 0, "update": 1}]
+    rows.append(rows[0] | {"update": 2, "freeze": 0.5})
+    tasks = [{"world": "bounce", "seed": 0, "update": 2}]
+    for _ in range(2):  # the second time nothing is left to train
+        train_missing(tmp_path / "own.csv", tasks, lambda *task: rows.copy())
+    text = (tmp_path / "own.csv").read_text()
+    assert text.splitlines() == ["world,seed,update,freeze", "bounce,0,1,", "bounce,0,2,0.5"]
