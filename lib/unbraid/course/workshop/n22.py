@@ -79,7 +79,7 @@ def run_loss(names: Names) -> dict:
     """The terms of each sample, and the gradient of each part."""
     model, x = build_model(names), noise((B, N, 3, 4, 4)).sigmoid()
     terms = take_results(model.loss(x, noise((B, 4)), noise((B, N, 2))), *TERMS)
-    sum(term.sum() for term in terms).backward()
+    torch.stack([term.sum() for term in terms]).sum().backward()
     found = dict(zip(TERMS, terms, strict=True))
     for part in ("encoder.trunk.0", "encoder.dynamic.4", "prior.4"):
         weight = model.get_submodule(part).weight
@@ -172,7 +172,7 @@ def run_equality(names: Names, is_library: bool = False) -> dict:
         terms = [-bound.log_likelihood, *bound.kl.values()]
     else:
         terms = take_results(model.loss(x, drawn["static"], drawn["dynamic"]), *TERMS)
-    sum(term.sum() for term in terms).backward()
+    torch.stack([term.sum() for term in terms]).sum().backward()
     found |= zip(TERMS, terms, strict=True)
     for mine, theirs in GRADIENTS.items():
         layer = model.get_submodule(theirs if is_library else mine)
