@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from unbraid.lessons import n15
@@ -107,3 +108,16 @@ def test_a_figure_of_the_last_mark_alone_leaves_the_other_cells_empty(tmp_path):
         train_missing(tmp_path / "own.csv", tasks, lambda *task: rows.copy())
     text = (tmp_path / "own.csv").read_text()
     assert text.splitlines() == ["world,seed,update,freeze", "bounce,0,1,", "bounce,0,2,0.5"]
+
+
+def test_in_all_twenty_starts_the_freeze_agrees_with_the_table():
+    """As notebook 15 says: 64 coordinates belong to a factor, and move less while it waits."""
+    runs = pd.read_csv(bouncing.FOLDER / "own_bounce.csv").query("update == 8000")
+    agree = []
+    for _, row in runs.iterrows():
+        scores = n15.read_scores(row)
+        names = [f"freeze_{factor}_{name}" for factor in (0, 1) for name in bouncing.COORDINATES]
+        moves = row[names].to_numpy(dtype=float).reshape(2, 4)
+        belongs = (scores >= 0.6) & (scores[::-1] <= 0.3)
+        agree += (moves < moves[::-1])[belongs].tolist()
+    assert len(runs) == 20 and agree == 64 * [True]
