@@ -171,8 +171,7 @@ def show_reconstructions(page: Page) -> dict[str, object]:
         if model > LEFT * min(means):
             side, remedy = test.frames.shape[-1], "more sequences, or more updates (--steps)"
             if test.kind == "frames":
-                why = f"--size {2 * side}, since fine shapes are lost at {side} pixels"
-                remedy = f"{why}, or {remedy}"
+                remedy = f"--size {2 * side}, as {side} pixels lose fine shapes, or {remedy}"
             page.advice.append(f"{model / min(means):.0%} of a mean's error is left; try {remedy}.")
     else:
         page.verdict.append(
