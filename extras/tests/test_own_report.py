@@ -22,7 +22,7 @@ def test_what_was_not_observed_counts_in_no_mean():
     assert own_page.average(frames, mask).tolist() == [[2.0, 5.0]]
 
 
-class Constant:
+class Constant(torch.nn.Module):
     """A model whose code of a step that does not exist is 9."""
 
     def encode(self, batch, noise=None):

@@ -61,7 +61,10 @@ def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     check_field(parts, "parts", "one or more", "none")
     for part in parts:
         check_field(part.keys() == parts[0].keys(), "parts", f"the names {[*parts[0]]}", [*part])
-    return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+    joined = {}
+    for name in parts[0]:
+        joined[name] = torch.cat([part[name] for part in parts]).cpu()
+    return joined
 
 
 @torch.no_grad()

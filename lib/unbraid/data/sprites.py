@@ -200,7 +200,7 @@ def draw_cells(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Itera
 def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:
     """Whether each attribute shows at the named poses, (poses,): some lack trousers or tops."""
     for name in poses:
-        check_name("poses", name, POSE_NAMES)
+        check_name("poses", name.split(" ")[0], ACTIONS)
     bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
     fallen = torch.tensor([name == "hurt front 4" for name in poses])
     everywhere = torch.ones_like(bare)
