@@ -33,6 +33,6 @@ def train_missing(path: Path, tasks: list[dict[str, Any]], train: Callable[..., 
             (name, run), *_ = task.items()
             kept = [row for row in table if (row[name], row["seed"]) != (run, task["seed"])]
             rows = kept + train(*task.values())
-            names = dict.fromkeys(column for row in rows for column in row)
             # Some figures are measured at the last mark alone: elsewhere their cells are empty.
-            records.write_csv(path, [{column: row.get(column) for column in names} for row in rows])
+            filled = pd.DataFrame(rows).astype(object)
+            records.write_csv(path, filled.where(filled.notna(), None).to_dict("records"))
