@@ -1,7 +1,7 @@
 """The data sets that runs read, by the names that the tables of runs give them, and draws of them.
 
 To add a set, write a loader (a function of the split that returns `Sequences`) and its row here. A
-set that is downloaded also needs a section in unbraid/data/sources.toml.
+set that is read from files also needs a section in unbraid/data/sources.toml.
 """
 
 import inspect

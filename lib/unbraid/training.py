@@ -1,4 +1,4 @@
-"""fit(): the one training loop of the course. It logs, writes checkpoints and resumes from them."""
+"""fit(): the training loop of the library. It logs, writes checkpoints and resumes from them."""
 
 import json
 import math
@@ -36,7 +36,7 @@ class TrainingError(RuntimeError):
     """A run that diverged, or a checkpoint that belongs to another run."""
 
 
-@torch.inference_mode(False)  # wherever it is called
+@torch.inference_mode(False)  # because in a caller's inference mode no gradient would flow
 @torch.enable_grad()
 def fit(  # noqa: PLR0913 - all but the first two go by name
     model: SequenceModel,
@@ -78,7 +78,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     A row has `COLUMNS`: means over the updates since the last row, whatever the weights. Raises
     `TrainingError` where the bound is not finite, or the checkpoint is that of another run.
     """
-    curves = check_arguments(locals())
+    curves = check_arguments(locals())  # the first line, because here locals() are the arguments
     steps, batch_size, seed = int(steps), int(batch_size), int(seed)  # of NumPy's, for JSON
     path = Path(checkpoint).expanduser() if checkpoint else None
     settings: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed, **curves}
@@ -137,6 +137,7 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     check_field(can_learn, "model", "weights that require a gradient", "none")
     is_outside = not any(weight.is_inference() for weight in weights)
     check_field(is_outside, "model", "weights made outside of torch.inference_mode", "others")
+    # A callback that was not given passes the check as any function does.
     calls = {name: given[name] or print for name in ("report", "on_progress")}
     check_type(Callable, draw=given["draw"], **calls)  # type: ignore[arg-type]
     check_type(Mapping, weights=given["weights"] or {}, identity=given["identity"] or {})

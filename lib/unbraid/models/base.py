@@ -141,6 +141,8 @@ def as_tuples(value: Any) -> Any:
 class SequenceModel(Guarded, ABC):
     """A latent-variable model of sequences; a batch may be whatever `Batch.of` takes.
 
+    A subclass names its codes in `code_names`, and writes `elbo`, `encode` and `decode`.
+
     config: of the model's own `config_class`. Without it the config is made of the keywords, so
         that `Model(static_size=4)` is `Model(ModelConfig(static_size=4))`.
     """

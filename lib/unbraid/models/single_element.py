@@ -55,7 +55,7 @@ class SingleElement(SequenceModel):
         return take_element(features, anchor)
 
     def subtract_anchor(self, features: Tensor, anchor: Tensor) -> Tensor:
-        """The second idea, (8) of its first version: features (B, T, g) minus the anchor's."""
+        """The second idea, equation (8) of the paper's first version: features (B, T, g) minus the anchor's."""
         return features - take_element(features, anchor)[:, None]
 
     def __init__(self, config: SingleElementConfig | None = None, **values: Any):
@@ -106,6 +106,7 @@ class SingleElement(SequenceModel):
         rank = {"middle": count // 2, "last": count - 1}.get(self.config.anchor, 0 * count)
         if self.config.anchor == "any" and self.training and lot is not None:
             rank = (lot * count).long().clamp(max=count - 1)
+        # As many elements come before the one of this rank as its index says.
         return (observed.cumsum(1) <= rank[:, None]).sum(1)
 
     def dynamic_posterior(
