@@ -55,7 +55,7 @@ class SingleElement(SequenceModel):
         return take_element(features, anchor)
 
     def subtract_anchor(self, features: Tensor, anchor: Tensor) -> Tensor:
-        """The second idea, (8) of the paper's first version: features (B, T, g) minus the anchor's."""
+        """The second idea, (8) of a first version: features (B, T, g) minus the anchor's."""
         return features - take_element(features, anchor)[:, None]
 
     def __init__(self, config: SingleElementConfig | None = None, **values: Any):
