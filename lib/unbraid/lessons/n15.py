@@ -103,8 +103,9 @@ def list_angles(world, axes=""):
         for scores in np.hsplit(read_scores(row, axes).clip(0, 1), 2):  # of a digit
             amounts = scores.sum(1)  # of each factor: about one coordinate's worth?
             if ((amounts > 0.6) & (amounts < 1.2)).all():
-                share = (
+                cross = (
                     scores[0, 0] + scores[1, 1]
-                ) / scores.sum()  # cos² of the angle
+                )  # x from one factor, y from the other
+                share = cross / scores.sum()  # cos² of the angle
                 angles.append(np.degrees(np.arccos(max(share, 1 - share) ** 0.5)))
     return np.array(angles)
