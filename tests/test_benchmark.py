@@ -53,15 +53,13 @@ def test_the_static_code_is_the_mean_over_time_and_the_rest_is_dynamic():
 # ---- the instruments
 
 
-class Oracle:
+class Oracle(torch.nn.Module):
     """A model whose codes are which digits, and where they are: looks and motion, or two things."""
 
     def __init__(self, draw, by_thing):
+        super().__init__()
         self.draw, self.by_thing = draw, by_thing
         self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def parameters(self):
-        return iter([self.weight])
 
     def decode(self, codes):
         if self.by_thing:

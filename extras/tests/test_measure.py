@@ -318,7 +318,7 @@ def test_a_planted_leak_is_named_with_the_motion_named_and_only_on_a_condition_w
     codes, factors, _ = foreign(seed, leak=False)
     (said,) = judge(codes, factors, dynamic=None, seed=seed).findings
     assert said.startswith("It is not said") and "leak was found" in said and "Leak:" not in said
-    assert "act and side should be in a code of steps" in said and "--dynamic act,side" in said
+    assert "act and side should be in the dynamic code" in said and "--dynamic act,side" in said
 
 
 # ---- files
