@@ -33,7 +33,7 @@ Names = dict[str, Any]
 NUMBERS = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
 SEEN = "what is given to "  # begins the name of an array that no answer is judged by
 DRAW = torch.randn  # PyTorch's own, also while another one takes its place
-RIGHT: set[tuple[str, str]] = set()  # notebook and name of what this session's checks found right
+RIGHT: set[tuple[str, str]] = set()  # notebook and name of what checks have found right
 
 
 class Unfit(Exception):
