@@ -106,9 +106,8 @@ def train_model(
 
 def rate_schedule(settings: RunSettings) -> Curve:
     """The learning rate, which falls by `decay` once for every `decay_every` sequences seen."""
-    if (
-        settings.decay == 1
-    ):  # Principal components need no training: their rate is 0, which `fit` refuses.
+    if settings.decay == 1:
+        # Principal components need no training: their rate is 0, which `fit` refuses.
         return settings.learning_rate or 1e-30
 
     def rate(share: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import torch
 from torch import Generator, Tensor
@@ -76,9 +77,9 @@ def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
     check_field(lengths, "codes", "one code of each frame (B, T, d) at least", ", ".join(codes))
     device, size = device_of(model), max(1, FRAMES // max(lengths))
     parts = []
-    for start in range(0, len(next(iter(codes.values()))), size):
-        part = {name: code[start : start + size].to(device) for name, code in codes.items()}
-        with evaluating(model):
+    with evaluating(model):
+        for start in range(0, len(next(iter(codes.values()))), size):
+            part = {name: code[start : start + size].to(device) for name, code in codes.items()}
             parts.append(model.decode(part).cpu())
     return torch.cat(parts)
 
@@ -93,10 +94,9 @@ def bound_per_frame(
     expected = "a list of them, [data]"
     check_field(not hasattr(samples, "frames"), "samples", expected, type(samples).__name__)
     generator, parts, length = generator_for(model, seed), [], 0
-    for sample in samples:
-        for batch in batches(model, sample, size):
-            with evaluating(model):
-                bound = model.elbo(batch, generator)
+    with evaluating(model):
+        for batch in chain.from_iterable(batches(model, sample, size) for sample in samples):
+            bound = model.elbo(batch, generator)
             if length not in (0, bound.length):
                 refuse("samples", f"one length, {length} steps", f"{bound.length} steps as well")
             terms = {"elbo": bound.elbo, "log_likelihood": bound.log_likelihood}
@@ -136,8 +136,8 @@ def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Ten
         check_type(UnorderedFrames, model=model)
     check_field(len(static) == len(frames), "static", f"{len(frames)} rows", len(static))
     parts, rest = [], static.to(device_of(model))
-    for batch in batches(model, frames):
-        part, rest = rest.tensor_split([len(batch.frames)])
-        with evaluating(model):
+    with evaluating(model):
+        for batch in batches(model, frames):
+            part, rest = rest.tensor_split([len(batch.frames)])
             parts.append(model.dynamic_posterior(model.features(batch.frames), part).mean.cpu())
     return torch.cat(parts)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 from unbraid.checks import check_seed, number_groups, to_index
-from unbraid.measures.doubts import doubt_index, doubt_spellings
+from unbraid.measures.doubts import doubt_index, doubt_matrix, doubt_spellings
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
@@ -202,8 +202,7 @@ def measure(
     for name, values in known.items():
         kinds[name], constants[name], said = describe_factor(name, values)
         is_matrix = values.ndim == 2 and all(code.ndim == 2 for code in arrays.values())
-        read_so = f"{name}: its {values.shape[-1]} columns are read as steps of one factor"
-        more += [*said, *[f"{read_so}; give several factors as arrays (N,) each"] * is_matrix]
+        more += [*said, *([doubt_matrix(name, values)] if is_matrix else [])]
     # Each part takes one thread, since those of small matrix products wait for each other.
     with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.

@@ -94,6 +94,11 @@ class Trained:
     curve: list[dict]
 
 
+def check_counts(**counts: Any) -> None:
+    """Refuse counts that are not whole numbers from 1; None leaves a count to the plan."""
+    check_whole(1, **{name: count for name, count in counts.items() if count is not None})
+
+
 def check_request(
     model: str, folder: Path, inputs: Sequence[Path], accelerator: str, **counts: Any
 ) -> None:
@@ -102,7 +107,7 @@ def check_request(
     inputs: the data, then what else is read.
     """
     check_name("model", model, MODELS)
-    check_whole(1, **{name: count for name, count in counts.items() if count is not None})
+    check_counts(**counts)
     choose_accelerator(accelerator)
     is_inside = folder.resolve().is_relative_to(inputs[0].resolve())
     expected = "a folder outside the data (--to names one; is --data a level too high?)"
@@ -161,8 +166,7 @@ def choose(
     """
     check_name("model", model, MODELS)
     check_seed(seed)
-    check_whole(1, steps=1 if steps is None else steps)
-    check_whole(1, batch_size=1 if batch_size is None else batch_size)
+    check_counts(steps=steps, batch_size=batch_size)
     check_readable(model, data)
     train = data.splits["train"]
     table = tomllib.loads(Path(__file__).with_name("own_models.toml").read_text("utf-8"))

@@ -87,25 +87,27 @@ def score(places, L, memory):
     return r2_score(step[train:], guess, multioutput="variance_weighted")
 
 
-def count_found(world, axes=""):
-    """How many of a world's runs found what, after 8,000 updates."""
+def read_ends(world, axes=""):
+    """R² (factor, coordinate) of each of a world's runs after 8,000 updates."""
     runs = pd.read_csv(records.results() / FOLDER / f"own_{world}.csv")
-    runs = runs[runs["update"] == 8000]
-    found = [name_grouping(read_scores(row, axes)) for _, row in runs.iterrows()]
+    ends = runs[runs["update"] == 8000]
+    return [read_scores(row, axes) for _, row in ends.iterrows()]
+
+
+def count_found(world, axes=""):
+    """How many of a world's runs found what."""
+    found = [name_grouping(scores) for scores in read_ends(world, axes)]
     return pd.Series(found).value_counts()
 
 
 def list_angles(world, axes=""):
     """Of each digit that is divided, the angle to the nearest axis, in degrees."""
-    runs = pd.read_csv(records.results() / FOLDER / f"own_{world}.csv")
     angles = []
-    for _, row in runs[runs["update"] == 8000].iterrows():
-        for scores in np.hsplit(read_scores(row, axes).clip(0, 1), 2):  # of a digit
+    for of_run in read_ends(world, axes):
+        for scores in np.hsplit(of_run.clip(0, 1), 2):  # of a digit
             amounts = scores.sum(1)  # of each factor: about one coordinate's worth?
             if ((amounts > 0.6) & (amounts < 1.2)).all():
-                cross = (
-                    scores[0, 0] + scores[1, 1]
-                )  # x from one factor, y from the other
-                share = cross / scores.sum()  # cos² of the angle
+                across = scores[0, 0] + scores[1, 1]  # x from one, y from the other
+                share = across / scores.sum()  # cos² of the angle
                 angles.append(np.degrees(np.arccos(max(share, 1 - share) ** 0.5)))
     return np.array(angles)

@@ -94,6 +94,12 @@ def doubt_index(codes: dict[str, np.ndarray]) -> list[str]:
     return [f"{name}: {says}" for name, v in units.items() if len(v) > 2 and not (v % 1).any()]
 
 
+def doubt_matrix(name: str, values: np.ndarray) -> str:
+    """A sentence on classes (N, T) beside codes without steps, which may be several factors."""
+    says = f"{name}: its {values.shape[1]} columns are read as steps of one factor"
+    return f"{says}; give several factors as arrays (N,) each"
+
+
 def doubt_spellings(name: str, classes: Iterable[str]) -> list[str]:
     """A sentence on classes whose names differ in case or spaces alone."""
     first: dict[str, str] = {}

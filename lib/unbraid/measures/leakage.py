@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from unbraid import checks
 from unbraid.checks import check_field, check_name, check_whole, measurable_array, refuse
+from unbraid.measures import doubts
 from unbraid.measures.intervals import ratio_limits
 from unbraid.readable import Readable
 
@@ -331,8 +332,7 @@ def read_factor(name: str, values: np.ndarray, frames: int | None) -> Factor:
     if of_frames and frames and values.shape[1] != frames:
         refuse(field, f"a value for each of {frames} frames", values.shape)
     if of_frames and frames is None and classes and values.shape[1] > 1:
-        says = f"{field}: its {values.shape[1]} columns are read as frames of one factor"
-        warnings.warn(f"{says}; give several factors as arrays (N,) each", stacklevel=4)
+        warnings.warn(doubts.doubt_matrix(field, values), stacklevel=4)
     if (values == values.flat[0]).all():
         (value,) = values.flat[:1].tolist()
         refuse(field, "values that differ", f"only {value!r}")

@@ -108,8 +108,7 @@ def run_loss(names: Names) -> dict:
     """The error and the KL terms."""
     with torch.no_grad():
         given = build_model(names).loss(noise((B, T, 3, 2, 2)), noise((B, T, 6)))
-        error, costs = take_results(given, *TERMS)
-    return dict(zip(TERMS, (error, costs), strict=True))
+    return dict(zip(TERMS, take_results(given, *TERMS), strict=True))
 
 
 def run_freeze(names: Names) -> dict:
