@@ -34,7 +34,7 @@ from unbraid.measures.intervals import Interval, mean_interval
 from unbraid.paper_size import LENGTH, NEAR, SEEDS, is_reached, name_verdict
 from unbraid.records import read_metrics, read_record
 
-from papers.tables import find_seeds, print_mean, print_number, split_seeds
+from papers.tables import find_seeds, format_mean, format_number, split_seeds
 
 MISSED = ("not tried", "inconclusive")  # the verdicts that a longer or larger run may change
 
@@ -92,15 +92,15 @@ class Figure:
         nearer = found.low if self.better == "higher" else found.high
         return "yes" if self.beats(nearer, self.next) else "in the mean"
 
-    def print_published(self) -> str:
+    def format_published(self) -> str:
         """What the paper prints and the next best score of its table; "" without a number."""
         shown = self.shown
         if self.published is not None and not shown:
-            shown = print_number(self.published, self.digits)
+            shown = format_number(self.published, self.digits)
         unit = f" {self.unit}" if self.unit else ""
         parts = [f"paper: {shown}{unit}"] if shown else []
         if self.next is not None:
-            parts.append(f"next best: {print_number(self.next, self.digits)}{unit}")
+            parts.append(f"next best: {format_number(self.next, self.digits)}{unit}")
         return "; ".join(parts)
 
 
@@ -234,7 +234,7 @@ class Claim:
                 return True
         return False
 
-    def print_figure(self, figure: Figure) -> str:
+    def format_figure(self, figure: Figure) -> str:
         """A figure's mean and 95 % interval over seeds, and the seeds where they are few and data
         and protocol are the paper's, those whose weights ship in bold.
 
@@ -247,34 +247,34 @@ class Claim:
         unit = f" {figure.unit}" if figure.unit else ""
         if figure.baseline:
             return print_limits(self.read_interval(figure), figure.digits, figure.unit)
-        seeds = ", ".join(self.print_seeds(figure))
+        seeds = ", ".join(self.format_seeds(figure))
         if len(values) == 1 or self.has_two_states(figure):
             return seeds + unit
-        mean = print_mean(values, figure.digits) + unit
+        mean = format_mean(values, figure.digits) + unit
         is_shared = len(set(values)) == 1  # as a constant's, which has no seed
         if is_shared or len(values) > (SEEDS if self.comparable else 1):
             return mean
         return f"{mean} (seeds: {seeds})"
 
-    def print_seeds(self, figure: Figure) -> list[str]:
+    def format_seeds(self, figure: Figure) -> list[str]:
         """The values of a figure by seed, in bold where the weights ship."""
         ships = {} if figure.table else find_shipped(*self.split_run(figure))
         seeds = []
         for seed, value in self.read_values(figure).items():
-            number = print_number(value, figure.digits)
+            number = format_number(value, figure.digits)
             seeds.append(f"**{number}**" if ships.get(seed) else number)
         return seeds
 
-    def print_ours(self) -> str:
+    def format_ours(self) -> str:
         """Our figures, and beside each what the paper prints and the next best score."""
         lines, measured = [], self.list_measured()
         for figure in self.figures:
-            ours = self.print_figure(figure) if figure in measured else ""
-            texts = filter(None, (ours, figure.print_published()))
+            ours = self.format_figure(figure) if figure in measured else ""
+            texts = filter(None, (ours, figure.format_published()))
             lines.append(f"{figure.title}: {'; '.join(texts)}")
         return "<br>".join([*lines, self.remark] if self.remark else lines) or "–"
 
-    def print_size(self) -> str:
+    def format_size(self) -> str:
         """Our runs' size, their seeds and, where it is known, the share of the paper's length."""
         measured = self.list_measured()
         if not measured:
@@ -288,7 +288,7 @@ class Claim:
             text += f", {' to '.join(dict.fromkeys(shares))} of the paper's updates"
         return text
 
-    def print_verdict(self, with_command: bool = True) -> str:
+    def format_verdict(self, with_command: bool = True) -> str:
         """The verdict with what it rests on; with_command: and with what makes a missing run."""
         verdict = self.find_verdict()
         lines = [verdict]
@@ -322,12 +322,12 @@ class Claim:
                 shares[figure.title] = f"{100 * share:.0f} %"
         return list_answers("a perfect copy would pass", shares)
 
-    def print_row(self, with_command: bool = True) -> tuple[str, ...]:
+    def format_row(self, with_command: bool = True) -> tuple[str, ...]:
         """The row of the claim in a table; with_command: that makes what was not tried."""
         bars = {figure.bar for figure in self.figures if figure.bar is not None}
         source = self.source + "".join(f"; our bar {bar}" for bar in sorted(bars))
         claim = f"{self.claim} ({source})"
-        return claim, self.print_ours(), self.print_size(), self.print_verdict(with_command)
+        return claim, self.format_ours(), self.format_size(), self.format_verdict(with_command)
 
 
 def list_answers(question: str, answers: Mapping[str, str]) -> str:
@@ -361,7 +361,7 @@ def print_states(values: Sequence[float], least: float) -> str:
 
 def print_limits(found: Interval, digits: int, unit: str = "") -> str:
     """A number and its interval over test items, in square brackets."""
-    mean, low, high = (print_number(number, digits) for number in found)
+    mean, low, high = (format_number(number, digits) for number in found)
     return f"{mean} [{low} to {high}]" + (f" {unit}" if unit else "")
 
 

@@ -106,7 +106,7 @@ def print_verdicts(run: str) -> None:
     """The rows of REPRODUCTION.md that a run answers."""
     for claim in claims.read_claims():
         if claim.run == run:
-            row = "<br>".join(claim.print_row(with_command=False))
+            row = "<br>".join(claim.format_row(with_command=False))
             print(row.replace("<br>", "\n"), end="\n\n")
 
 

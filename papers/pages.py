@@ -19,7 +19,7 @@ from unbraid.records import read_csv, read_record
 
 from papers import claims
 from papers.claims import Claim, read_claims, read_papers
-from papers.tables import markdown_table, metrics_table, print_mean, print_number
+from papers.tables import format_mean, format_number, markdown_table, metrics_table
 
 PAPERS = {"A": "13", "B": "20", "C": "30"}  # the notebook of each part that shows its claims
 FULL = "single_element/sprites/full"
@@ -62,12 +62,12 @@ def render_page(tables: dict) -> str:
 
 def show_value(folder: str, run: str, name: str, digits: int = 2) -> str:
     """The mean of a figure over seeds, with its interval."""
-    return print_mean([*claims.read_figure(folder, run, name).values()], digits)
+    return format_mean([*claims.read_figure(folder, run, name).values()], digits)
 
 
 def show_mean(folder: str, run: str, name: str, digits: int = 2) -> str:
     """The mean of a figure over seeds."""
-    return print_number(fmean(claims.read_figure(folder, run, name).values()), digits)
+    return format_number(fmean(claims.read_figure(folder, run, name).values()), digits)
 
 
 def show_percent(folder: str, run: str, name: str, digits: int = 0) -> str:
@@ -75,7 +75,7 @@ def show_percent(folder: str, run: str, name: str, digits: int = 0) -> str:
     mean = 100 * fmean(claims.read_figure(folder, run, name).values())
     while mean < 100 and round(mean, digits) == 100:
         digits += 1
-    return f"{print_number(mean, digits)} %"
+    return f"{format_number(mean, digits)} %"
 
 
 def show_limits(folder: str, run: str, name: str, digits: int = 2) -> str:
@@ -85,7 +85,7 @@ def show_limits(folder: str, run: str, name: str, digits: int = 2) -> str:
 
 def show_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
     """The mean of a column of a CSV in these rows, one a seed, with its interval."""
-    return print_mean([*claims.read_table_figure(table, rows, name).values()], digits)
+    return format_mean([*claims.read_table_figure(table, rows, name).values()], digits)
 
 
 def show_states(folder: str, run: str, name: str, least: float) -> str:
@@ -144,7 +144,7 @@ def show_curves(folder: str, *runs: str, mark: int = 200_000, before: int = 50_0
             rows = read_csv(records.results() / folder / f"{run}-seed{seed}.training.csv")
             bounds = [r["elbo_per_frame"] for r in rows if mark - before < r["sequences"] <= mark]
             means.append(fmean(bounds))
-    *others, last = [print_number(mean, 0) for mean in sorted(means, reverse=True)]
+    *others, last = [format_number(mean, 0) for mean in sorted(means, reverse=True)]
     return f"{', '.join(others)} and {last}"
 
 
@@ -179,7 +179,7 @@ def name_helpers(rows: list[Claim]) -> dict[str, Callable[..., str]]:
         "curves": show_curves,
         "tested": show_tested,
         "reproduced": partial(show_verdicts, rows, "reproduced"),
-        "number": print_number,
+        "number": format_number,
         "count": lambda count: f"{count:,.0f}",
     }
 
@@ -195,7 +195,7 @@ def fill(text: str, **names: Any) -> str:
 def render_head(paper: str) -> str:
     """The cell of a notebook that shows what a paper claims and what came out."""
     shown = [claim for claim in read_claims() if claim.paper == paper and claim.head]
-    table = markdown_table(TITLES, [claim.print_row(with_command=False) for claim in shown])
+    table = markdown_table(TITLES, [claim.format_row(with_command=False) for claim in shown])
     bold = "; bold seeds have their weights included" if "**" in table else ""
     return (
         "**What the paper claims, and what came out here.** The [glossary](../docs/glossary.md) "
@@ -209,7 +209,7 @@ def render_reproduction() -> str:
     text = Path(__file__).with_name("reproduction.md.j2").read_text(encoding="utf-8")
     rows, lines = read_claims(), []
     for claim in rows:
-        first, *others = claim.print_row()
+        first, *others = claim.format_row()
         lines.append((f"{claim.paper}: {first}", *others))
     helpers, runs = name_helpers(rows), claims.list_runs(rows)
     scope = []

@@ -109,26 +109,26 @@ def digest_content(metrics: dict) -> str:
 # ---- figures as text
 
 
-def print_mean(values: Sequence[float], digits: int) -> str:
+def format_mean(values: Sequence[float], digits: int) -> str:
     """The mean of a figure and, where seeds differ, half the width of its 95 % interval."""
     interval = mean_interval(values)
-    text = print_number(interval.mean, digits)
+    text = format_number(interval.mean, digits)
     return f"{text} ± {interval.half_width:.{digits}f}" if len(set(values)) > 1 else text
 
 
-def print_number(value: float, digits: int) -> str:
+def format_number(value: float, digits: int) -> str:
     """A number with this many digits, a true minus, and no minus before zero."""
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def format_values(values: list[float], digits: int = 2) -> str:
-    """The values of up to three seeds, or else `print_mean` of them.
+    """The values of up to three seeds, or else `format_mean` of them.
 
     Where all seeds have the very same value, as baselines do, it is written once.
     """
     if len(set(values)) > 1 and len(values) < FEWEST_SEEDS:
-        return ", ".join(print_number(value, digits) for value in values)
-    return print_mean(values, digits)
+        return ", ".join(format_number(value, digits) for value in values)
+    return format_mean(values, digits)
 
 
 def format_figure(entry: dict, figure: str, digits: int = 2) -> str:

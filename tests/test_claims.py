@@ -126,24 +126,24 @@ def test_what_is_not_the_papers_own_is_no_reproduction(toy, changes, verdict):
 def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(toy):
     figure = {"published": 0.5, "next": 0.1, "better": "higher", "unit": "bits"}
     claim = toy([0.51, -0.2, 0.02], 70, figure, command="make it", at_size=False)
-    assert claim.print_row() == (
+    assert claim.format_row() == (
         "c (Table 1)",
         "score: 0.11 ± 0.90 bits (seeds: **0.51**, −0.20, 0.02); "  # 4.303 * .210
         "paper: 0.50 bits; next best: 0.10 bits",
         "its own<br>3 seeds, 70 % of the paper's updates",
         "inconclusive; a full run: `make it`<br>better than the next best: in the mean",
     )
-    assert claim.print_row(with_command=False)[-1].startswith("inconclusive<br>better")
+    assert claim.format_row(with_command=False)[-1].startswith("inconclusive<br>better")
     shared = toy([0.5, 0.5], figure={"bar": 0.4})  # as of a constant, which all seeds share
-    assert shared.print_ours() == "score: 0.50"
-    assert shared.print_row()[0] == "c (Table 1; our bar 0.4)"
+    assert shared.format_ours() == "score: 0.50"
+    assert shared.format_row()[0] == "c (Table 1; our bar 0.4)"
     many = toy([0.5, 0.6, 0.7, 0.8], figure={"bar": 0.4})
-    assert many.print_ours() == "score: 0.65 ± 0.21"
+    assert many.format_ours() == "score: 0.65 ± 0.21"
     two = toy([0.4, None, 0.6], figure={"bar": 0.4})  # 12.71 standard errors of .1
-    assert two.print_ours() == "score: 0.50 ± 1.27 (seeds: **0.40**, 0.60)"
+    assert two.format_ours() == "score: 0.50 ± 1.27 (seeds: **0.40**, 0.60)"
     once = toy([0.5], remark="so", figure={"bar": 0.4})
-    assert once.print_ours() == "score: **0.50**<br>so"
-    assert once.print_size() == "its own<br>*one seed*, all of the paper's updates"
+    assert once.format_ours() == "score: **0.50**<br>so"
+    assert once.format_size() == "its own<br>*one seed*, all of the paper's updates"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_row_says_of_each_figure_whether_it_is_better_than_next(toy):
     limits = {"score_low": [0.3, None], "score_high": [0.7, None]}
     without = toy([0.5, 0.5], figures=[constant], more=limits)
     assert without.print_next() == "better than the next best: in the mean"
-    assert without.print_ours() == "c: 0.50 [0.30 to 0.70]; next best: 0.40"
+    assert without.format_ours() == "c: 0.50 [0.30 to 0.70]; next best: 0.40"
 
 
 def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
@@ -185,17 +185,17 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     other = claims.Figure("other", "other", unit="bits")
     figures = [state, other]
     mixed = toy([0.92, 0.92, 0.44], figures=figures)
-    assert mixed.print_ours() == (
+    assert mixed.format_ours() == (
         "good: 2 of 3 runs (share: 0.09 to 0.99)<br>"  # Clopper and Pearson's
         "other: **0.92**, 0.92, 0.44 bits"
     )
     alike = toy([0.92, 0.93, 0.94], figures=figures)
-    assert alike.print_ours().endswith("other: 0.93 ± 0.02 bits (seeds: **0.92**, 0.93, 0.94)")
-    assert "not yet" not in toy([0.92, 0.44], 1, figures=figures).print_verdict()
+    assert alike.format_ours().endswith("other: 0.93 ± 0.02 bits (seeds: **0.92**, 0.93, 0.94)")
+    assert "not yet" not in toy([0.92, 0.44], 1, figures=figures).format_verdict()
     none = toy([0.41, 0.44], 1, figures=figures)
-    assert none.print_verdict() == "inconclusive<br>not yet separated"
-    assert "0 of 2 runs" in none.print_ours() and "±" in none.print_ours()
-    assert toy([0.4], figures=[state]).print_ours() == "good: 0 of 1 run"
+    assert none.format_verdict() == "inconclusive<br>not yet separated"
+    assert "0 of 2 runs" in none.format_ours() and "±" in none.format_ours()
+    assert toy([0.4], figures=[state]).format_ours() == "good: 0 of 1 run"
 
 
 def test_a_row_of_runs_of_different_length_says_so(toy, tmp_path):
@@ -210,7 +210,7 @@ def test_a_row_of_runs_of_different_length_says_so(toy, tmp_path):
     for seed in (0, 1):
         record = records.read_json(folder / f"toy-seed{seed}.run.json") | {"steps": 33}
         records.write_json(folder / f"longer-seed{seed}.run.json", record)
-    assert claim.print_size() == "its own<br>2 seeds, 20 % to 33 % of the paper's updates"
+    assert claim.format_size() == "its own<br>2 seeds, 20 % to 33 % of the paper's updates"
 
 
 def test_what_a_claim_needs_is_measured_before_it_is_judged(toy):
@@ -226,13 +226,13 @@ def test_a_row_says_how_often_a_perfect_copy_would_pass(toy):
     """Three values with a standard error of .02 and a tolerance of .02: Phi(1) = .84."""
     values, figure = [0.4654, 0.5, 0.5346], {"published": 0.5, "margin": 0.02, "chance": 0.3}
     both = toy(values, figure=figure)
-    assert both.print_verdict() == "reproduced<br>a perfect copy would pass: 68 %"
+    assert both.format_verdict() == "reproduced<br>a perfect copy would pass: 68 %"
     upward = toy(values, figure=figure | {"better": "higher"})
-    assert upward.print_verdict() == "reproduced<br>a perfect copy would pass: 84 %"
+    assert upward.format_verdict() == "reproduced<br>a perfect copy would pass: 84 %"
     assert claims.pass_share([0.5, 0.5], 0.01, one_sided=True) == 1
     for changes in ({"at_size": False}, {"comparable": False}):
-        assert "copy" not in toy(values, figure=figure, **changes).print_verdict()
-    assert "copy" not in toy([0.5], figure=figure).print_verdict()
+        assert "copy" not in toy(values, figure=figure, **changes).format_verdict()
+    assert "copy" not in toy([0.5], figure=figure).format_verdict()
 
 
 def test_a_figure_may_come_from_a_table(toy, tmp_path):
@@ -243,7 +243,7 @@ def test_a_figure_may_come_from_a_table(toy, tmp_path):
     claim = toy([0.5], run="", figures=[figure], comparable=False)
     assert claim.read_values(figure) == {0: 3, 1: 5} and claim.list_runs() == []
     assert claim.find_verdict() == "not comparable"
-    assert claim.print_size() == "its own<br>2 seeds, 50 % of the paper's updates"
+    assert claim.format_size() == "its own<br>2 seeds, 50 % of the paper's updates"
     for rows in ({"run": "x"}, {"run": "z"}):  # two rows of a seed, and none
         with pytest.raises(ResultsError, match="once a seed"):
             claims.read_table_figure("toy.csv", rows, "a")
@@ -267,12 +267,12 @@ def test_runs_are_counted_by_what_they_have_found(toy, tmp_path):
     digits = claims.Figure("digits", groupings=["digits"], **figure)
     claim = toy([0.5], run="", figures=[digits], comparable=False)
     assert claim.read_values(digits) == {0: 1, 1: 0}
-    assert claim.print_figure(digits).startswith("1 of 2 runs")
+    assert claim.format_figure(digits).startswith("1 of 2 runs")
     assert pages.show_groupings("toy.csv", 50, "digits", "all in one") == "two of two runs"
 
 
 def test_a_number_that_rounds_to_zero_has_no_minus():
-    assert claims.print_number(-0.004, 2) == "0.00" and claims.print_number(-0.006, 2) == "−0.01"
+    assert claims.format_number(-0.004, 2) == "0.00" and claims.format_number(-0.006, 2) == "−0.01"
 
 
 def test_a_figure_that_was_not_measured_is_named(toy):
@@ -370,7 +370,7 @@ def test_no_mean_of_a_share_has_an_interval_beyond_all_or_nothing():
         for figure in claim.list_measured():
             values = [*claim.read_values(figure).values()]
             is_share = all(0 <= value <= 1 for value in values) and not figure.unit
-            if is_share and len(values) > 2 and "±" in claim.print_figure(figure):
+            if is_share and len(values) > 2 and "±" in claim.format_figure(figure):
                 found = claim.read_interval(figure)
                 assert found.low >= -0.02 and found.high <= 1.02, (claim.claim, figure.title)
 
@@ -407,7 +407,7 @@ def test_words_beside_rows_are_true():
     (oil,) = [each for each in by_claim.values() if "oil" in each.claim]
     assert "constant (baseline) in the mean" in oil.print_next()  # as the legend says
     (ward,) = [each for each in by_claim.values() if "ward" in each.claim]
-    assert re.search(r"would pass: (7[5-9]|8[0-4]) %", ward.print_verdict())  # four in five
+    assert re.search(r"would pass: (7[5-9]|8[0-4]) %", ward.format_verdict())  # four in five
     by_name = {figure.name: ward.read_interval(figure) for figure in ward.figures}
     accuracy = by_name["icu_accuracy_authors_protocol"].mean
     assert by_name["icu_accuracy_mask"].low > accuracy  # so README's words

@@ -106,10 +106,10 @@ def test_up_to_three_seeds_are_shown_as_they_are_and_more_with_their_interval():
 
 
 def test_a_mean_has_its_interval_from_two_seeds_on():
-    assert tables.print_mean([2.5, 2.5], 2) == tables.print_mean([2.5], 2) == "2.50"
+    assert tables.format_mean([2.5, 2.5], 2) == tables.format_mean([2.5], 2) == "2.50"
     # Student's t of two values: 12.706 standard errors of 0.2; of three: 4.303 of 0.577.
-    assert tables.print_mean([2.72, 2.32], 2) == "2.52 ± 2.54"
-    assert tables.print_mean([1.0, 2.0, 3.0], 2) == "2.00 ± 2.48"
+    assert tables.format_mean([2.72, 2.32], 2) == "2.52 ± 2.54"
+    assert tables.format_mean([1.0, 2.0, 3.0], 2) == "2.00 ± 2.48"
 
 
 def test_a_table_has_a_row_for_each_run_and_a_dash_for_what_is_not_measured():

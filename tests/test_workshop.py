@@ -254,7 +254,7 @@ def test_results_of_another_kind_are_said(number, name, old, new, says):
 def test_what_is_not_right_is_said_when_it_is_written(tmp_path, monkeypatch, capsys):
     lesson = read_lesson("11")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(workshop, "RIGHT", set())
+    monkeypatch.setattr(workshop, "solved", set())
     assert workshop.check("11", "kl", lesson.kl).is_right
     workshop.save("11", [inspect.getsource(lesson)])
     said = capsys.readouterr().out

@@ -101,11 +101,11 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
         if on_progress:
             on_progress(before)
 
-        batch = Batch.of(draw(batch_size, run.noise["data"])).to(device, dtype)
+        batch = Batch.of(draw(batch_size, run.generators["data"])).to(device, dtype)
         if len(batch.frames) != batch_size:
             refuse("draw", f"{batch_size} sequences", len(batch.frames))
         with mixed:
-            bound = model.elbo(batch, run.noise["codes"])
+            bound = model.elbo(batch, run.generators["codes"])
         if precision.startswith("bf16"):  # sums over a sequence need more digits
             bound = bound.to(torch.float32)
         loss = bound.loss({name: schedule_value(curve, after) for name, curve in weights.items()})
@@ -210,8 +210,8 @@ class Run:
         config = {f"model.{name}": value for name, value in asdict(model.config).items()}
         settings = settings | {"model": type(model).__name__} | config
         self.identity = json.loads(json.dumps(settings, default=str))  # as in a file
-        self.noise = {"data": Generator(), "codes": Generator(next(model.parameters()).device)}
-        for number, generator in enumerate(self.noise.values()):
+        self.generators = {"data": Generator(), "codes": Generator(next(model.parameters()).device)}
+        for number, generator in enumerate(self.generators.values()):
             generator.manual_seed(int(settings["seed"]) + number)
 
     def save(self, path: Path, rows: list[dict]) -> None:
@@ -219,7 +219,7 @@ class Run:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in moments.items()}
-        tensors |= {f"noise.{name}": each.get_state() for name, each in self.noise.items()}
+        tensors |= {f"noise.{name}": each.get_state() for name, each in self.generators.items()}
         write_tensors(path, tensors, "run", {"identity": self.identity, "rows": rows})
 
     def resume(self, path: Path) -> list[dict]:
@@ -237,7 +237,7 @@ class Run:
             _, number, moment = name.split(".")
             moments.setdefault(int(number), {})[moment] = tensors.pop(name)
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        for name, generator in self.noise.items():
+        for name, generator in self.generators.items():
             generator.set_state(tensors.pop(f"noise.{name}"))
         self.model.load_state_dict({name.removeprefix("model."): tensors[name] for name in tensors})
         return rows

@@ -33,7 +33,7 @@ Names = dict[str, Any]
 NUMBERS = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
 SEEN = "what is given to "  # begins the name of an array that no answer is judged by
 DRAW = torch.randn  # PyTorch's own, also while another one takes its place
-RIGHT: set[tuple[str, str]] = set()  # notebook and name of what checks have found right
+solved: set[tuple[str, str]] = set()  # notebook and name of what checks have found right
 
 
 class Unfit(Exception):
@@ -69,7 +69,7 @@ def check(number: str, name: str, typed: object) -> Verdict:
     lesson = import_module(f"unbraid.lessons.n{number}")
     place = name.split(".")[0]  # of a part of the lesson; else the whole class is given
     given = vars(lesson) | {place if place in vars(lesson) else notebook.WANTED[0]: typed}
-    RIGHT.discard((number, name))
+    solved.discard((number, name))
     try:
         yours = part.run(given)
     except NotImplementedError as error:
@@ -88,7 +88,7 @@ def check(number: str, name: str, typed: object) -> Verdict:
         fault = explain_fault(Expectation(right, mistakes=made, **how), yours) or fault
     fault = fault.removesuffix(" Open the hint, and try again.")
     if not fault:
-        RIGHT.add((number, name))
+        solved.add((number, name))
     return Verdict(name, not fault, f"not yet. {fault}" if fault else "right")
 
 
@@ -183,7 +183,7 @@ def save(number: str, cells: list[str] | None = None) -> None:
     check_name("number", number, NUMBERS.values())
     notebook = import_module(f"{__name__}.n{number}")
     source = write_model(cells, notebook.WANTED)
-    if doubtful := [name for name in notebook.PARTS if (number, name) not in RIGHT]:
+    if doubtful := [name for name in notebook.PARTS if (number, name) not in solved]:
         print(f"Not right yet, or not checked since the start: {', '.join(doubtful)}.")
     path = Path(f"model_{number}.py")
     before = path.read_text(encoding="utf-8") if path.exists() else source
