@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 import subprocess
 import tempfile
 import tracemalloc
@@ -56,6 +57,13 @@ def squares(count, steps=20):
     rows = np.arange(16) - places[..., None]  # of each axis, (N, 2, T, 16)
     inside = (rows >= 0) & (rows < 4)
     return 200 * (inside[:, 0, :, :, None] & inside[:, 1, :, None]).astype(np.uint8)
+
+
+def run_ffmpeg(path, frames, pixels, *options):
+    """A film, or pictures such as %d.png, of frames (T, H, W[, C]) whose pixels have this form."""
+    source = ["-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{frames.shape[2]}x{frames.shape[1]}"]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *source, "-i", "-"]
+    subprocess.run([*program, *options, path], input=frames.tobytes(), check=True)
 
 
 def frame_numbers(frames):
@@ -141,6 +149,19 @@ def test_pictures_come_back_exactly_in_the_order_of_their_numbers(tmp_path):
     for name, clip in by_name(data).items():
         assert np.array_equal(clip.permute(0, 2, 3, 1), pixels[int(name)])
     assert any("notes.txt" in note for note in data.notes)
+
+
+def test_pictures_that_are_not_read_are_noted_and_those_of_netpbm_are_read(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 8, 8), np.uint8)
+    for name, clip in enumerate(pixels):
+        (tmp_path / str(name)).mkdir()
+        for number, frame in enumerate(clip):
+            Image.fromarray(frame).save(tmp_path / str(name) / f"{number}.pgm")
+        write_text(tmp_path / str(name) / "5.heif", "another picture")
+    data = own_data.load(tmp_path, size=8)
+    for name, clip in by_name(data).items():
+        assert np.array_equal(clip[:, 0], pixels[int(name)])
+    assert "Other files, 4, are left out, such as 5.heif, 5.heif, 5.heif." in data.notes
 
 
 @pytest.mark.parametrize(
@@ -253,6 +274,47 @@ def test_what_is_transparent_is_grey(tmp_path, suffix):
     frames = own_data.load(tmp_path, size=8, length=3).splits["train"].frames[0]
     assert set(frames.unique().tolist()) == {0, 128}
     assert ((frames == 0).sum((1, 2, 3)) == 27).all()
+
+
+@pytest.mark.parametrize(
+    "suffix, options",
+    (
+        (".mov", ("-c:v", "qtrle")),
+        (".mov", ("-c:v", "png")),
+        (".mkv", ("-c:v", "ffv1", "-pix_fmt", "yuva444p")),
+        (".webm", ("-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", "-b:v", "1M")),
+        (".webm", ("-c:v", "libvpx", "-pix_fmt", "yuva420p", "-auto-alt-ref", "0", "-b:v", "1M")),
+    ),
+)
+def test_what_is_transparent_in_films_is_grey(tmp_path, suffix, options):
+    """Nothing is left of what was drawn under an alpha channel; half of it is half as strong."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 24, 4), np.uint8)
+    pixels[..., 3] = 0
+    pixels[:, 8:, 12:] = 240, 240, 240, 255
+    pixels[:, 8:, :12] = 0, 0, 0, 128
+    run_ffmpeg(tmp_path / f"a{suffix}", pixels, "rgba", *options)
+    frames = own_files.find_films([tmp_path / f"a{suffix}"], 16, "crop").read(0)[0].astype(int)
+    assert (abs(frames[..., :7, :] - 128) < 2).all()
+    assert (abs(frames[..., 10:, :6] - 64) < 6).all() and (
+        abs(frames[..., 10:, 10:] - 240) < 6
+    ).all()
+
+
+@pytest.mark.parametrize("brightest, is_noted", ((2000, True), (65_000, False)))
+def test_frames_of_more_bits_than_are_used_are_noted(tmp_path, brightest, is_noted):
+    """Of 16 bits the upper 8 are read: hardly anything is left of a depth in millimetres."""
+    random = np.random.default_rng(0)
+    for number in range(4):
+        grey, colour = (
+            random.integers(0, brightest, (6, 8, 8, *more), np.uint16) for more in ((), (3,))
+        )
+        (tmp_path / "pictures" / str(number)).mkdir(parents=True)
+        (tmp_path / "films").mkdir(exist_ok=True)
+        run_ffmpeg(tmp_path / "films" / f"{number}.mkv", grey, "gray16le", "-c:v", "ffv1")
+        run_ffmpeg(tmp_path / "pictures" / str(number) / "%d.png", colour, "rgb48le")
+    for kind in ("films", "pictures"):
+        notes = own_data.load(tmp_path / kind, size=8, length=6).notes
+        assert any(re.search("hardly any contrast, [78] of 255", n) for n in notes) == is_noted
 
 
 def test_recordings_become_the_chunks_of_speech(tmp_path):
@@ -723,6 +785,10 @@ BAD = {
     ),
     "films by class": (file("a/0.mp4", "", lambda p: pictures(p, 1)), "folder a: .*labels.csv"),
     "folders by class": (in_class, "folder c: .*labels.csv"),
+    "endings in a folder": (
+        file("a/1.heif", "x", lambda p: [(p / "a").mkdir(), pictures(p, names="bcd")][1]),
+        "folder a: .*.png, .*.pgm.*found .'1.heif'",
+    ),
     "other endings": (file("a.mp3", "x"), "recordings alone.*.flac.*a.mp3"),
     "decimal names": (called("t.9.png", "t0.5.png", "t0.15.png"), "folder a: .*whole number alone"),
     "names with a minus": (

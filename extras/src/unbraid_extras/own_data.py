@@ -36,6 +36,7 @@ LENGTHS = range(8, 25)  # frames of a clip of films, if that many are in each
 LOST = 0.05  # of the frames, which a usual length may leave out
 LONGEST = 1000  # steps of a sequence that nobody asked to cut
 ROUNDING = 1e-9  # by which equal values of a variable may differ, as a share of the largest
+FEWEST_LEVELS = 16  # of 255, from the darkest value of frames to the brightest
 SAID = 100  # MB of memory from which on they are said
 
 
@@ -383,9 +384,13 @@ def assemble(
             splits[name] = make_series(values, parts, name, known, classes, about)
     else:
         if raw.kind != "recordings":
-            colour = clips[0].values[0, :, :1, :1]
-            differ = any((clip.values != colour).any() for clip in clips)
-            check_field(differ, raw.kind, "frames that differ", "one colour in all of them")
+            wholes = {clip.number: clip.sequence[0] for clip in clips}.values()  # (T, C, H, W) each
+            ends = np.array([(x.min((0, 2, 3)), x.max((0, 2, 3))) for x in wholes], int)
+            span = (ends[:, 1].max(0) - ends[:, 0].min(0)).max()
+            check_field(span > 0, raw.kind, "frames that differ", "one colour in all of them")
+            found = f"Careful: frames have hardly any contrast, {span} of 255: if they were"
+            remedy = "saved with more than 8 bits per colour, scale them to 8 bits"
+            notes += [f"{found} {remedy}."] * bool(span < FEWEST_LEVELS)
         is_whole = raw.kind != "recordings" and all(clip.observed.sum() == steps for clip in clips)
         for name, rows in parts.items():
             frames, observed = stack([clips[row] for row in rows], steps)

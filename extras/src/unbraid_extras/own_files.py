@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageOps, ImageSequence
-from unbraid.checks import check_field, refuse
+from unbraid.checks import check_field
 from unbraid.data import speech
 from unbraid.progress import progress_bar
 
@@ -29,11 +29,14 @@ from unbraid_extras.tables import normalise
 
 SUFFIXES = {
     "films": (".mp4", ".m4v", ".mov", ".webm", ".gif", ".avi", ".mkv"),
-    "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"),
+    "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"),
     "recordings": (".wav", ".flac"),
 }
 FORMATS = "mov,mp4,avi,matroska,webm"  # of films but gifs; playlists, which name files, are others
 HDR = "smpte2084|arib-std-b67"  # the brightness of films of a wide range, PQ and HLG
+# Of films with an alpha channel, and what lays them over grey before pixels are averaged.
+ALPHA = r"Video: .*\b(?:yuva|gbrap|rgba|argb|abgr|bgra|ayuv|vuya|ya\d|pal8)|alpha_mode  "
+OPAQUE = "format=rgba,split[a],drawbox=c=gray:t=fill:replace=1[b];[b][a]overlay=format=rgb,"
 DECIMAL = r"(?<![0-9.])[0-9]+\.[0-9]+(?!\.?[0-9])|[0-9]+"  # and whole numbers; no date, no version
 REMEDY = "copy it again, save it anew, or remove it"
 GREY = 128  # what transparent pixels are read as
@@ -103,24 +106,32 @@ def explain(name: str) -> Iterator[None]:
 
 def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
     """The films, folders of pictures or recordings in a folder, which may hold one of the three."""
-    entries: dict[str, list[Path]] = {}
-    for entry in sorted(folder.iterdir(), key=natural_order):
-        if not entry.name.startswith(".") and entry.name != LABELS:
-            entries.setdefault(kind_of(entry), []).append(entry)
+    entries = list_entries(folder)
     counts = [f"{len(paths)} {kind} ({paths[0].name})" for kind, paths in entries.items()]
     others = entries.pop("other files", [])
     expected = "films alone, recordings alone, or folders of pictures, a folder per sequence"
-    if others and not entries:
-        expected += f" ({', '.join(sum(SUFFIXES.values(), ()))})"
+    expected += f" ({', '.join(sum(SUFFIXES.values(), ()))})"
     is_one = len(entries) == 1 and "pictures" not in entries
     check_field(is_one, str(folder), expected, ", ".join(counts) or "an empty folder")
     ((kind, paths),) = entries.items()
     finders = {"films": find_films, "folders": find_folders, "recordings": find_recordings}
     raw = finders[kind](paths, size, fit)
-    if others:
-        listed = ", ".join(path.name for path in others[:3])
-        raw = raw.note(f"Other files, {len(others)}, are left out, such as {listed}.")
-    return raw
+    return raw.note(*name_others(others))
+
+
+def list_entries(folder: Path) -> dict[str, list[Path]]:
+    """What is in a folder, by kind, but its labels and the hidden files that some systems leave."""
+    entries: dict[str, list[Path]] = {}
+    for entry in sorted(folder.iterdir(), key=natural_order):
+        if not entry.name.startswith(".") and entry.name != LABELS:
+            entries.setdefault(kind_of(entry), []).append(entry)
+    return entries
+
+
+def name_others(others: list[Path]) -> list[str]:
+    """A sentence on the files that are not read, if there are any."""
+    listed = ", ".join(path.name for path in others[:3])
+    return [f"Other files, {len(others)}, are left out, such as {listed}."] * bool(others)
 
 
 # ---- films and pictures
@@ -128,28 +139,21 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
 
 def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
     """Films, each a sequence of all its frames."""
-    sizes, rates, counts, has_hdr = set(), {0.0}, [], False
-    for path in progress_bar(paths, "looking at films"):
-        check_end(path)
-        width, height, count, found, is_hdr = read_header(path)
-        sizes.add((width, height))
-        rates, has_hdr = rates | found, has_hdr or is_hdr
-        counts.append(count)
+    found = [read_header(path) for path in progress_bar(paths, "looking at films")]
+    sizes, counts, rates, headers = zip(*found, strict=True)
 
     def read(number: int) -> Values:
-        path = paths[number]
-        frames = (read_gif if path.suffix.lower() == ".gif" else read_film)(path, size, fit)
+        path, header = paths[number], headers[number]
+        frames = read_film(path, size, fit, header) if header else read_gif(path, size, fit)
         return frames, np.ones(len(frames), bool)
 
-    names = [path.name for path in paths]
+    names, has_hdr = [path.name for path in paths], re.search(HDR, "".join(headers)) is not None
     notes = ["HDR films (PQ, HLG) look pale, because their values are read as they are."] * has_hdr
-    if len(known := sorted(rates - {0})) > 1:
-        notes.append(
-            f"Films have {known[0]:g} to {known[-1]:g} frames a second: each frame is a step, so "
-            "one motion is faster in some than in others. Give all films one rate."
-        )
+    if len(known := sorted(set().union(*rates) - {0})) > 1:
+        said = f"Films have {known[0]:g} to {known[-1]:g} frames a second, and each frame is a step"
+        notes.append(f"{said}: a motion is faster in some than in others. Give all one rate.")
     axes, planes = "each file is a sequence, and its frames are the steps", 3 * sum(counts)
-    frames: dict[str, Any] = {"planes": planes, "sizes": sizes, "counts": counts}
+    frames: dict[str, Any] = {"planes": planes, "sizes": set(sizes), "counts": counts}
     return RawSequences("films", names, read, axes, length=16, notes=notes, **frames)
 
 
@@ -157,31 +161,31 @@ def check_end(path: Path) -> None:
     """Refuse an empty file, and an avi or wav that is shorter than its header says."""
     with open(path, "rb") as file:
         head = file.read(8)
-    if not head:
-        refuse(path.name, "a film or a recording", "an empty file")
+    check_field(head, path.name, "a film or a recording", "an empty file")
     claimed, found = int.from_bytes(head[4:], "little"), path.stat().st_size
     is_known = head[:4] == b"RIFF" and head[4:] != b"\xff\xff\xff\xff"
-    if is_known and claimed > found:
-        refuse(path.name, f"{claimed} bytes, as in its header ({REMEDY})", found)
+    expected = f"{claimed} bytes, as in its header ({REMEDY})"
+    check_field(not is_known or claimed <= found, path.name, expected, found)
 
 
-def run_ffmpeg(path: Path, options: list[str]) -> subprocess.CompletedProcess:
+def run_ffmpeg(path: Path, options: list[str], decoder: list[str]) -> subprocess.CompletedProcess:
     """What ffmpeg writes on a film, what it says, and its status."""
     import imageio_ffmpeg  # imported lazily, because only films need it
 
     # Without "file:" a name with a colon would be read as a protocol.
     source = ["-hide_banner", "-format_whitelist", FORMATS, "-i", f"file:{path}"]
-    program = [imageio_ffmpeg.get_ffmpeg_exe(), *source, *options]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), *decoder, *source, *options]
     return subprocess.run(program, capture_output=True, stdin=subprocess.DEVNULL)
 
 
-def read_header(path: Path) -> tuple[int, int, int, set[float], bool]:
-    """Width and height of a film as shown, about how many frames, frames a second, and if HDR."""
+def read_header(path: Path) -> tuple[tuple[int, int], int, set[float], str]:
+    """Size of a film as shown, about how many frames, frames a second, and a header (no gif's)."""
+    check_end(path)
     if path.suffix.lower() == ".gif":
         with explain(path.name), Image.open(path) as image:
             times = [frame.info.get("duration", 0) for frame in ImageSequence.Iterator(image)]  # ms
-            return *image.size, len(times), {1000 / time for time in times if time}, False
-    text = run_ffmpeg(path, []).stderr.decode(errors="replace")
+            return image.size, len(times), {1000 / time for time in times if time}, ""
+    text = run_ffmpeg(path, [], []).stderr.decode(errors="replace")
     shape = re.search(r"Video:.*? (\d+)x(\d+)(?:,? \[?SAR (\d+):(\d+)|[ ,\n])", text)
     if not shape:
         reason = text.strip().rpartition("\n")[2]
@@ -196,19 +200,21 @@ def read_header(path: Path) -> tuple[int, int, int, set[float], bool]:
     hours, minutes, seconds, rate, most = found
     count = math.ceil((3600 * hours + 60 * minutes + seconds) * rate)
     # Far more than the mean are those of a film whose rate varies.
-    rates, is_hdr = {rate, most if most > 2 * rate else rate}, re.search(HDR, text)
-    return width, height, count, rates, is_hdr is not None
+    return (width, height), count, {rate, most if most > 2 * rate else rate}, text
 
 
-def read_film(path: Path, size: int, fit: str) -> np.ndarray:
-    """All frames of a film, bytes (T, 3, size, size)."""
+def read_film(path: Path, size: int, fit: str, header: str) -> np.ndarray:
+    """All frames of a film, bytes (T, 3, size, size), on a grey background if it has any."""
     way, cut = {"crop": ("max", "crop={0}:{0}"), "pad": ("min", "pad={0}:{0}:-1:-1")}[fit]
     sides = (f"'{way}({size},round({size}{shape}))'" for shape in ("*dar", "/dar"))  # as shown
     scale = f"scale={':'.join(sides)}:flags=area+accurate_rnd+bitexact"
     # One plane per colour is the order in memory that models read.
-    filters = f"{scale},format=rgb24,{cut.format(size)},format=gbrp,shuffleplanes=2:0:1"
+    opaque = OPAQUE * bool(re.search(ALPHA, header))
+    filters = f"{opaque}{scale},format=rgb24,{cut.format(size)},format=gbrp,shuffleplanes=2:0:1"
     output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "gbrp", "-"]
-    result = run_ffmpeg(path, ["-xerror", "-loglevel", "error", *output])
+    # Of a webm file ffmpeg's own decoders leave the alpha channel out.
+    codec = ["-c:v", "libvpx-vp9" if ": vp9" in header else "libvpx"] * ("alpha_mode  " in header)
+    result = run_ffmpeg(path, ["-xerror", "-loglevel", "error", *output], codec)
     # A tear ends in a status, or in these words. What else is said is no fault: a film that was
     # trimmed, not encoded anew, lacks frames that its first ones refer to, and is whole.
     said = result.stderr.decode(errors="replace")
@@ -226,23 +232,20 @@ def read_gif(path: Path, size: int, fit: str) -> np.ndarray:
 
 def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
     """Folders of pictures, each a sequence in the order of the pictures' names."""
-    pictures, sizes = [], set()  # type: ignore[var-annotated]
+    pictures, sizes, others = [], set(), []  # type: ignore[var-annotated]
     for folder in folders:
-        # Some systems leave hidden files next to pictures.
-        visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-        paths = [path for path in visible if kind_of(path) == "pictures"]
-        where = f"the folder {folder.name}"
-        known = ("films", "recordings", "folders")
-        others = [path for path in folder.iterdir() if kind_of(path) in known]
-        expected = "two pictures or more in itself"
-        if others:
-            expected += f", or all {kind_of(others[0])} in one folder and their class in labels.csv"
-        if others and len(folders) == 1:
-            expected += f"; is {folder} meant?"
-        found = [path.name for path in others[:2]] or len(paths)
+        entries, where = list_entries(folder), f"the folder {folder.name}"
+        paths = entries.pop("pictures", [])
+        unread = entries.pop("other files", [])
+        expected = f"two pictures or more in itself ({', '.join(SUFFIXES['pictures'])})"
+        for kind in entries:
+            expected += f", or all {kind} in one folder and their class in labels.csv"
+            expected += f"; is {folder} meant?" * (len(folders) == 1)
+        found = [path.name for path in [*sum(entries.values(), paths), *unread][:2]] or "none"
         check_field(len(paths) > 1, where, expected, found)
-        pictures.append(sorted(paths, key=natural_order))
-        check_numbers(pictures[-1], where)
+        check_numbers(paths, where)
+        pictures.append(paths)
+        others += unread
 
     def read(number: int) -> Values:
         frames = [read_picture(path, size, fit, sizes) for path in pictures[number]]
@@ -250,7 +253,8 @@ def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
 
     names, planes = [folder.name for folder in folders], 3 * sum(map(len, pictures))
     axes = "each folder is a sequence, its pictures the steps, in the order of their names"
-    return RawSequences("folders", names, read, axes, "a picture", planes=planes, sizes=sizes)
+    more: dict[str, Any] = {"notes": name_others(others), "planes": planes, "sizes": sizes}
+    return RawSequences("folders", names, read, axes, "a picture", **more)
 
 
 def check_numbers(paths: list[Path], where: str) -> None:
@@ -315,8 +319,7 @@ def find_recordings(paths: list[Path], size: int, fit: str) -> RawSequences:
     listed = ", ".join(map(str, sorted(rates)))
     notes = [f"Recordings of {listed} Hz are read at {rate} Hz, their channels averaged."]
     names = [path.name for path in paths]
-    axes = "each file is a sequence, its spectra the steps, in chunks of 200 ms"
-    about = axes, "a spectrum"
+    about = "each file is a sequence, its spectra the steps, in chunks of 200 ms", "a spectrum"
     return RawSequences("recordings", names, read, *about, length=speech.STEPS, notes=notes)
 
 
