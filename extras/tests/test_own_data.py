@@ -648,6 +648,32 @@ def test_text_that_is_no_number_is_a_label(text, tmp_path):
     assert own_data.load(table(lines, "id,time,x,who")(tmp_path)).splits["train"].static == ("who",)
 
 
+@pytest.mark.parametrize("texts", (("1st", "2nd"), ("5a", "6b"), ("<18", "<65"), ("3.OG", "2.OG")))
+def test_texts_that_begin_with_a_number_are_classes(texts, tmp_path):
+    lines = "".join(
+        f"{k},{t},{t * k},{texts[t % 2]}\n" for k, t in itertools.product(range(6), range(8))
+    )
+    train = own_data.load(table(lines, "id,time,x,what")(tmp_path)).splits["train"]
+    assert train.dynamic == ("what",) and train.classes["what"] == tuple(sorted(texts))
+    rooms = file("labels.csv", "n,room\na,1\nb,2\nc,2b\nd,2\n", pictures)(tmp_path)
+    assert own_data.load(rooms).splits["train"].classes["room"] == ("1", "2", "2b")
+
+
+@pytest.mark.parametrize(
+    "form",
+    (
+        *("{:.0f}°", "{:.1f} mmHg", "{:.2f}m/s²", "£{:.0f}", "US${:.1f}", "{:.0f} €", "{:.1f}‰"),
+        *("1 {:03.0f}", "12\u00a0{:03.0f}.5", "3\u202f{:03.0f}", "4’{:03.0f}", "5.{:03.0f},5"),
+    ),
+)
+def test_numbers_with_marks_around_them_are_refused(form, tmp_path):
+    places = itertools.product(range(6), range(8))
+    lines = "".join(f'{k},{t},{t * k},"{form.format(t + k / 2)}"\n' for k, t in places)
+    found = f"a.csv, y: expected numbers .*, found {re.escape(repr(form.format(0)))} in line 2"
+    with pytest.raises(ValueError, match=found):
+        own_data.load(table(lines, "id,time,x,y")(tmp_path))
+
+
 # ---- faults: how each is made, and the file or the field that the refusal names
 
 X = np.random.default_rng(0).random((8, 3, 2))
@@ -815,6 +841,12 @@ BAD = {
     "other labels": (arrays(x=X, y=np.arange(7)), "a.npz, y: "),
     "two groups": (arrays(x=X, who=np.arange(8) % 2), "group: .*3 .*who", {"group": "who"}),
     "no such group": (arrays(x=X, who=np.arange(8)), "group: .*who", {"group": "whom"}),
+    "a wide table": (table("a,1,2\nb,3,4\n", "id,t0,t1"), "time_column: .*DataFrame.melt"),
+    "a wide table of a time": (
+        table("a,1,2\nb,3,4\n", "id,t0,t1"),
+        "a.csv: .*several lines of each id.*DataFrame.melt",
+        {"time_column": "t0"},
+    ),
     "no time": (table("1,0,2", "id,k,x"), "time_column: .*id, k, x .--time-column"),
     "a column of pandas": (table("1,2,3", "id,Unnamed: 0,x"), "a.csv: .*index=False.*column 2"),
     "other name": (table(series()), "id_column: .*k", {"id_column": "k"}),
@@ -850,6 +882,14 @@ BAD = {
         file("mine.csv", EIGHT, arrays(x=X, y=np.arange(8))),
         "mine.csv: ",
         {"labels": "mine.csv"},
+    ),
+    "a word among measured labels": (
+        labelled("n,y\na,0.5\nb,1.25\nc,unknown\nd,2.5\n"),
+        "labels.csv, y: .*'unknown' in line 4",
+    ),
+    "measured labels with commas": (
+        labelled('n,y\na,"0,5"\nb,"1,25"\nc,"2,5"\nd,3\n'),
+        "labels.csv, y: .*'0,5' in line 2",
     ),
     "an infinite label": (labelled(f"{LINES[:-2]}inf\n"), "the label y: .*infinity"),
 }

@@ -178,6 +178,25 @@ def test_what_never_changes_within_a_series_is_a_label(tmp_path):
         read(tmp_path / "a.csv", alone)
 
 
+@pytest.mark.parametrize("true, false", (("True", "False"), ("TRUE", "FALSE"), ("true", "false")))
+def test_true_and_false_are_labels_of_steps_or_of_series(true, false, tmp_path):
+    """As words would be; right: the model sees x0, x1, x2 alone."""
+    values, kind = waves(np.random.default_rng(3))
+    fell = np.random.default_rng(4).random((12, 20)) < 0.2
+    table = as_table(values, np.tile(np.arange(20), (12, 1)))
+    table["fell"] = np.where(fell.ravel(), true, false)
+    table["ill"] = np.where(np.repeat(kind == 1, 20), true, false)
+    data = read(tmp_path / "a.csv", table)
+    assert data.columns == ["x0", "x1", "x2"]
+    assert not any("never change within" in note for note in data.notes)
+    for name, part in data.splits.items():
+        rows = [int(each[1:]) for each in data.names[name]]
+        assert part.dynamic == ("fell",) and part.static == ("ill",)
+        assert part.classes["fell"] == ("False", "True") == part.classes["ill"]
+        assert np.array_equal(part.labels["fell"], fell[rows])
+        assert np.array_equal(part.labels["ill"], kind[rows] == 1)
+
+
 def test_one_hot_labels_of_an_array_are_refused(tmp_path):
     values, kind = waves(np.random.default_rng(0), steps=3)
     np.savez(tmp_path / "a.npz", series=values, kind=np.eye(3, dtype=int)[kind])

@@ -79,14 +79,14 @@ def read_codes(path: Path | str) -> Arrays:
 
 def read_columns(path: Path, field: str) -> Arrays:
     """The columns of a csv file; whole numbers and text are classes."""
-    from unbraid_extras.tables import read_table  # imported lazily, because pandas takes a second
+    # imported lazily, because pandas takes a second
+    from unbraid_extras.tables import check_column, read_table
 
     table = read_table(path, field)
     columns = {}
     for name in table.columns:
-        lines = ", ".join(map(str, np.flatnonzero(table[name].isna())[:3] + 2))
         words = "no gaps (empty cells, or among numbers a word like NA)"
-        check_field(not lines, f"{field} {name!r}", words, f"some, in line {lines}")
+        check_column(table[name].notna(), f"{field} {name!r}", words, "one")
         values = table[name].to_numpy()
         columns[name] = values.astype(str) if values.dtype.kind == "O" else values
     return columns

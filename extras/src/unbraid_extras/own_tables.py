@@ -17,12 +17,13 @@ from unbraid.checks import check_classes, check_field
 
 from unbraid_extras.arrays import read_arrays
 from unbraid_extras.own_files import RawSequences, Values, fit_picture
-from unbraid_extras.tables import NAME, normalise, read_names, read_table
+from unbraid_extras.tables import NAME, check_column, normalise, read_names, read_table
 
 # Columns that are taken without being named, if a table has only one of them.
 ID_COLUMNS = ("id", "name", "series", "sequence")
 TIME_COLUMNS = ("time", "date", "timestamp", "step", "frame", "year", "month", "day", "hour", "t")
 STEP_COLUMNS = ("time", "frame", "step")  # of a file of labels, which may have labels "month"
+MELT = "pandas' DataFrame.melt makes of a wide table one with a line for each step"
 MOST_LISTED = 12  # names in a message
 MOST_CLASSES = 50  # of a text that changes within a series
 LARGEST = 1e30  # number that is read
@@ -48,24 +49,20 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     shapes = [shape, *([values.shape] if values.ndim == 3 else [])]
     check_field(mask.shape in shapes, f"{path.name}, mask", f"a shape of {shapes}", mask.shape)
     names = [str(number) for number in range(len(values))]
+    table = pd.DataFrame(index=pd.MultiIndex.from_product([names, range(shape[1])]))
     frames: dict[str, Any] = {}
     convert: Callable[[np.ndarray], np.ndarray] = np.asarray
     if values.ndim == 3:
         values = values.astype(np.float64)  # of halves and long doubles, too
-        check_finite(values, path.name)
         values = np.where(mask if mask.ndim == 3 else mask[..., None], values, np.nan)
         mask = np.asarray(~np.isnan(values).all(2))
-        every = [f"variable {number}" for number in range(values.shape[2])]
-        table = pd.DataFrame(values.reshape(-1, len(every)), columns=every)
+        axes = f"(N, T, D): {shape[0]} rows of {shape[1]} steps and {values.shape[2]} variables"
+        whole = pd.DataFrame(values.reshape(-1, values.shape[2]), table.index)
+        whole = whole.add_prefix("variable ")
+        variables, notes = drop_constants(whole, path.name)
         check_order(values, path.name)
-        owner = np.repeat(np.arange(len(values)), shape[1])
-        is_label = find_constants(table, owner)
-        columns = [*is_label.index[~is_label]]
-        notes = [*doubt_gaps(table), *doubt_constants(is_label)]
-        for name, label in table.loc[:, is_label].groupby(owner).first().items():
-            arrays[str(name)] = label.convert_dtypes().to_numpy()  # Whole numbers are classes.
-        values = values[..., ~is_label.to_numpy()]
-        axes = f"(N, T, D): {shape[0]} rows of {shape[1]} steps and {len(every)} variables"
+        columns, values = [*variables.columns], variables.to_numpy().reshape(*shape, -1)
+        table = whole.drop(columns=columns).convert_dtypes()  # Whole numbers are classes.
     else:
         values, convert = as_images(values, size, fit, path.name, notes)
         check_order(values, path.name)
@@ -77,7 +74,6 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
 
     about = axes, "one place of the second axis"
     raw = RawSequences("rows", names, read, *about, notes=notes, columns=columns, **frames)
-    table = pd.DataFrame(index=pd.MultiIndex.from_product([raw.names, range(shape[1])]))
     for name, label in arrays.items():
         where, holds = f"{path.name}, {name}", label.shape in (shape[:1], shape)
         check_classes(where, label)
@@ -180,22 +176,21 @@ def compare_places(cells: np.ndarray, axis: int) -> tuple[float, float]:
     return float(means[0]), float(np.average(means, weights=[len(cells) - lag for lag in lags]))
 
 
-def find_constants(numbers: pd.DataFrame, owner: np.ndarray | pd.Index) -> pd.Series:
-    """Which columns never change within a sequence, but between sequences: labels, not variables.
+def drop_constants(numbers: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list[str]]:
+    """The variables of sequences, by their names in the index, and what is doubtful of them.
 
-    owner: of each row, the sequence. A column that is the same everywhere is none.
+    A column that never changes within a sequence, but between sequences, is a label.
     """
-    by_owner = numbers.groupby(owner, sort=False)
+    check_finite(numbers.to_numpy(), file)
+    by_owner = numbers.groupby(level=0, sort=False)
     is_still = (by_owner.max() - by_owner.min()).max() == 0
     has_steps = by_owner.size().max() > 1
-    return is_still & (numbers.max() > numbers.min()) & has_steps
-
-
-def doubt_constants(is_label: pd.Series) -> list[str]:
-    """A sentence on the columns that are read as labels, if there are any."""
-    names = list_some(is_label.index[is_label])
+    is_label = is_still & (numbers.max() > numbers.min()) & has_steps
+    variables, names = numbers.loc[:, ~is_label], list_some(is_label.index[is_label])
+    expected = "a column of numbers that change within a series"
+    check_field(variables.size > 0, file, expected, names or "none")
     says = "Careful: read as labels, which the model does not see, because they never change within"
-    return [f"{says} a sequence: {names}."] if names else []
+    return variables, [*doubt_gaps(variables), *[f"{says} a sequence: {names}."] * bool(names)]
 
 
 def doubt_gaps(numbers: pd.DataFrame) -> list[str]:
@@ -224,25 +219,20 @@ def list_some(names: Iterable[str]) -> str:
 def choose_column(columns: list[str], given: str | None, usual: tuple[str, ...], name: str) -> str:
     """The column that is given, or the only one of a usual name. name: of the argument."""
     likely = [given] if given else [column for column in columns if column.lower() in usual]
-    option = name.replace("_", "-")
-    expected = f"one of the columns {list_some(columns)} (--{option} COLUMN names it)"
+    hint = f"--{name.replace('_', '-')} COLUMN names it; {MELT}"
+    expected = f"one of the columns {list_some(columns)} ({hint})"
     holds = len(likely) == 1 and likely[0] in columns
     check_field(holds, name, expected, ", ".join(likely) or "none of a usual name")
     return likely[0]
-
-
-def check_column(holds: pd.Series, where: str, expected: str, found: str) -> None:
-    """Refuse a column with the line of its first cell where something does not hold."""
-    line = holds.idxmin() + 2 if len(holds) else 2  # The names stand in the first one.
-    check_field(bool(holds.all()), where, expected, f"{found} in line {line}")
 
 
 def index_steps(table: pd.DataFrame, file: str, key: str, time: str) -> tuple[pd.DataFrame, str]:
     """A table with an index of names and times, each pair once, and a note, or "" without one."""
     where = f"{file}, {time}"
     table = table.assign(**{time: read_times(table[time], where)})
-    once = ~table.duplicated([key, time])
-    check_column(once, where, f"each time once for each {key}", "a second")
+    check_column(
+        ~table.duplicated([key, time]), where, f"each time once for each {key}", "a second"
+    )
     table, note = join_times(table, key, time)
     return table.set_index([key, time]), note
 
@@ -286,46 +276,26 @@ def check_finite(values: np.ndarray, where: str) -> None:
     check_field(not is_large, where, f"numbers up to {LARGEST:g}", "a larger one, or infinity")
 
 
-def check_text(column: pd.Series, where: str) -> None:
-    """Refuse a column of text that was meant as numbers."""
-    is_number = pd.to_numeric(column, errors="coerce").notna()
-    # Beside plain numbers <0.5 is a limit of detection, else perhaps a class, such as <18.
-    marks = r"[,%\u2212]" + "|^[<>≤≥]" * bool(is_number.any())
-    bare = column.astype(str).str.replace(marks, "", regex=True)
-    if pd.to_numeric(bare, errors="coerce").notna().sum() >= len(column) / 2:
-        expected = "a number with a decimal point and without other marks, or no cell"
-        check_column(is_number | column.isna(), where, expected, "another")
-
-
 def find_series(path: Path, id_column: str | None, time_column: str | None) -> RawSequences:
     """The series of a csv file with a line per series and time: its numbers are the variables.
 
-    A column of text is a label, static if it never changes within a series.
+    A column of text, or of True and False, is a label, static if it never changes within a series.
     """
     names, _ = read_names(path, path.name)
     key = choose_column(names, id_column, ID_COLUMNS, "id_column")
     time = choose_column(names, time_column, TIME_COLUMNS, "time_column")
     check_field(key != time, "time_column", "another column than id_column", time)
 
-    table = read_table(path, text=[key])
+    table = read_table(path, key=key, has_classes=False)
     check_column(table[key] != "", f"{path.name}, {key}", "a name in each line", "none")
-    others = [name for name in table.columns if name not in (key, time)]
-    texts = [name for name in others if not is_numeric_dtype(table[name])]
-    for name in texts:
-        check_text(table[name], f"{path.name}, {name}")
+    is_long = table[key].duplicated().any()
+    check_field(is_long, path.name, f"several lines of each {key} ({MELT})", "one of each")
     table, note = index_steps(table, path.name, key, time)
     table = table.sort_index()
-    numbers = table.drop(columns=texts).astype(np.float64)
-    is_label = find_constants(numbers, numbers.index.get_level_values(0))
-    labels = table[[*texts, *is_label.index[is_label]]]
-    numbers = numbers.drop(columns=is_label.index[is_label])
-    expected = "a column of numbers that change within a series"
-    check_field(numbers.size > 0, path.name, expected, [*table.columns])
-    check_finite(numbers.to_numpy(), path.name)
+    numbers, doubts = drop_constants(table.select_dtypes("number").astype(float), path.name)
     raw = arrange_series(numbers, f"{key} tells the series apart, and {time} orders them")
-    notes = [note, "A column without a name is left out." if "" in names else ""]
-    notes += [*doubt_gaps(numbers), *doubt_constants(is_label)]
-    return add_labels(raw.note(*filter(None, notes)), labels)
+    notes = [note, "A column without a name is left out." if "" in names else "", *doubts]
+    return add_labels(raw.note(*filter(None, notes)), table.drop(columns=numbers.columns))
 
 
 def arrange_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
@@ -390,9 +360,9 @@ def add_labels(raw: RawSequences, table: pd.DataFrame) -> RawSequences:
 
 def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> RawSequences:
     """The sequences with the labels of a csv file, whose first column names them."""
-    (key, *_), _ = read_names(path, path.name, is_key=True)
+    (key, *_), _ = read_names(path, path.name, NAME)
     key = key or NAME  # beside the row numbers of pandas
-    table = read_table(path, text=[key], is_key=True)
+    table = read_table(path, key=key)
     columns = [name for name in table.columns if name != key]
     for name in columns:
         check_column(table[name].notna(), f"{path.name}, {name}", "no gaps", "an empty cell or NA")

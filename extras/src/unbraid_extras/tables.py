@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,12 @@ OTHER_MARKS = ";\t|"  # between cells, instead of commas
 NO_NAME = r"sep=.?|[+-]?\d*\.\d+(e[+-]?\d+)?"  # Excel's first line, and measured numbers
 # Words that are gaps among numbers, in small letters; among text a class may be called None.
 GAPS = ("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none")
+# A number as it is also written: below a limit, with a currency, marks between thousands, a unit.
+MARKED = (
+    r"^(?P<limit>[<>≤≥]?) ?[-+\u2212]?(?:[A-Z]{0,2}[$€£¥])? ?(?=[.,]?\d)"
+    r"(?:[1-9]\d{0,2}(?:[ ,'’\u00a0\u202f]\d{3})+|[1-9]\d{0,2}(?:\.\d{3})+(?=,)|\d*)"
+    r"(?P<point>(?:[.,]\d+)?)(?:e[-+]?\d+)?\s*(?P<unit>[^\d\s.,:;+-]{0,8})$"
+)
 
 
 def normalise(name: object) -> str:
@@ -29,33 +34,34 @@ def normalise(name: object) -> str:
 
 
 def read_table(
-    path: Path, field: str = "", *, text: Collection[str] = (), is_key: bool = False
+    path: Path, field: str = "", *, key: str | None = None, has_classes: bool = True
 ) -> pd.DataFrame:
     """A csv file in UTF-8 with a line of names, and below it as many cells in each line.
 
     field: what the file holds, such as "factors", with which messages begin.
-    text: columns that are taken as they are written: 007 stays 007, and an empty cell stays "".
-    is_key: the first column names the rows, and is called "name" if none has that name; else a
-        first column without a name that counts 0, 1, 2, ..., as pandas writes it, is left out.
+    key: the column that names the rows, taken as it is written: 007 stays 007, and an empty cell
+        stays "". A first column without a name is given this one, if no other has it; else it must
+        count 0, 1, 2, ..., as pandas writes it, and is left out.
+    has_classes: whole numbers are classes, as text is.
 
     Columns of numbers have NaN for an empty cell or a word like NA; columns of text are strings
     without spaces around them, with NaN for an empty cell alone. Raises ValueError with the line
     for cells beyond or short of the names, an open quote, other marks than commas between cells,
-    names that are lacking or equal, other encodings, no rows.
+    names that are lacking or equal, other encodings, no rows, text among or around numbers.
     """
     where = f"{field}: {path.name}" if field else path.name
-    names, count = read_names(path, where, is_key)
+    names, count = read_names(path, where, key)
     options: dict[str, Any] = {"names": names, "header": 0, "index_col": False}
-    options |= {"dtype": dict.fromkeys(text, str), "encoding": "utf-8-sig", "low_memory": False}
-    gaps = {name: [""] for name in names if name not in text}
-    try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=gaps, **options)
-    except ValueError as error:  # pandas' own errors are ValueErrors
-        raise ValueError(f"{where}: expected a table, found {str(error).splitlines()[0]}") from None
+    options |= {"dtype": {key: str}, "encoding": "utf-8-sig", "low_memory": False}
+    gaps = {name: [""] for name in names if name != key}
+    table = pd.read_csv(path, keep_default_na=False, na_values=gaps, **options)
     check_field(len(table) == count, where, f"{count} rows", len(table))
     for name in names:
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            table[name] = table[name].map(normalise) if name in text else convert(table[name])
+        if name == key:
+            table[name] = table[name].map(normalise)
+        elif not pd.api.types.is_numeric_dtype(table[name]):
+            table[name] = convert(table[name])
+            check_text(table[name], f"{where}, {name}", has_classes)
     if not names[0]:
         expected = "a name for each column (only one, beside others, that counts from 0 has none)"
         is_count = len(names) > 1 and table[""].tolist() == list(range(count))
@@ -64,10 +70,10 @@ def read_table(
     return table
 
 
-def read_names(path: Path, where: str, is_key: bool = False) -> tuple[list[str], int]:
+def read_names(path: Path, where: str, key: str | None = None) -> tuple[list[str], int]:
     """The names of the columns, and the number of rows, each of which has as many cells.
 
-    where: with what messages begin; is_key and errors as of `read_table`.
+    where: with what messages begin; key and errors as of `read_table`.
     """
     reader = None
     try:
@@ -76,7 +82,7 @@ def read_names(path: Path, where: str, is_key: bool = False) -> tuple[list[str],
             check_field(is_text, where, "a csv file in UTF-8", "bytes of zero, as in UTF-16")
             file.seek(0)
             reader = csv.reader(file, strict=True)
-            names = check_names(next(reader, []), where, is_key)
+            names = check_names(next(reader, []), where, key)
             count = count_rows(reader, len(names), where)
     except UnicodeDecodeError as error:
         kind = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding"
@@ -86,8 +92,6 @@ def read_names(path: Path, where: str, is_key: bool = False) -> tuple[list[str],
         expected = "commas between cells, and quotes around whole cells alone"
         found = f"{error}, in line {reader.line_num if reader else 1}"
         raise ValueError(f"{where}: expected {expected}, found {found}") from None
-    except OSError as error:
-        raise ValueError(f"{where}: expected a file, found {error.strerror}") from None
     check_field(count > 0, where, "a line of names and at least one below it", "none")
     return names, count
 
@@ -104,7 +108,7 @@ def count_rows(reader: Any, width: int, where: str) -> int:
     return count
 
 
-def check_names(cells: list[str], where: str, is_key: bool) -> list[str]:
+def check_names(cells: list[str], where: str, key: str | None) -> list[str]:
     """The names in the first line; refuses other marks than commas, and names lacking or equal."""
     names = [re.sub(r"^Unnamed: [\d.]+$", "", normalise(cell)) for cell in cells]  # of pandas
     if names:
@@ -115,14 +119,12 @@ def check_names(cells: list[str], where: str, is_key: bool) -> list[str]:
     check_field(is_named, where, expected, ", ".join(cells)[:60] or "none")
     is_marked = len(names) == 1 and any(mark in names[0] for mark in OTHER_MARKS)
     check_field(not is_marked, where, "commas between cells", f"another mark in {names[0][:60]!r}")
-    if is_key and not names[0] and NAME not in names:
-        names[0] = NAME
+    if key and not names[0] and key not in names:
+        names[0] = key
     for number, name in enumerate(names):
-        if number and not name:
-            expected = "a name for each column (of pandas, index=False leaves out row numbers)"
-            refuse(where, expected, f"none for column {number + 1}")
-        if name in names[:number]:
-            refuse(where, "names that differ", f"{name!r} twice")
+        expected = "a name for each column (of pandas, index=False leaves out row numbers)"
+        check_field(name or not number, where, expected, f"none for column {number + 1}")
+        check_field(name not in names[:number], where, "names that differ", f"{name!r} twice")
     return names
 
 
@@ -134,3 +136,28 @@ def convert(column: pd.Series) -> pd.Series:
     is_number = numbers.notna().any() and (numbers.notna() | is_gap | cells.isna()).all()
     # Text without such a word is text to pandas, too: a number of more digits than it can hold.
     return numbers if is_number and is_gap.any() else cells
+
+
+def check_column(holds: pd.Series, where: str, expected: str, found: str) -> None:
+    """Refuse a column with the line of its first cell where something does not hold."""
+    line = holds.idxmin() + 2 if len(holds) else 2  # The names stand in the first one.
+    check_field(bool(holds.all()), where, expected, f"{found} in line {line}")
+
+
+def check_text(column: pd.Series, where: str, has_classes: bool) -> None:
+    """Refuse a column of text most of which are numbers, with a word, marks or one unit beside.
+
+    has_classes: whole numbers beside text, such as rooms 1, 2 and 2b, are classes.
+    """
+    cells = column.dropna().astype(str)
+    is_number, parts = pd.to_numeric(cells, errors="coerce").notna(), cells.str.extract(MARKED)
+    # Whole numbers may have one unit; 1st and 2nd, or 5a and 6b, are classes.
+    units = {"", *parts["unit"].dropna()}
+    whole = [] if has_classes else units if len(units) < 3 else [""]
+    is_meant = (parts["point"].str.len() > 0) | parts["unit"].isin(whole)
+    # Beside plain numbers <0.5 is a limit of detection, else perhaps a class, such as <18.
+    is_meant &= (parts["limit"] == "") | is_number.any()
+    if is_meant.mean() >= 0.5:
+        remedy = "gaps are empty cells, classes begin with a letter"
+        expected = f"numbers with a decimal point and without other marks ({remedy})"
+        check_column(is_number, where, expected, repr(cells[is_number.idxmin()]))
