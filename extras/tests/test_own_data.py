@@ -633,6 +633,39 @@ def test_words_like_na_are_classes_and_numbers_like_999_are_doubted(tmp_path):
     assert not any("of y" in note for note in data.notes)
 
 
+@pytest.mark.parametrize("fill", (9999.9, -200, 1e20, -32768, 99))
+def test_a_value_that_comes_again_far_from_all_others_is_doubted(fill, tmp_path):
+    """In a column of a table, a variable of an array, and a measured label."""
+    random = np.random.default_rng(0)
+    series = random.normal(20, 5, (40, 12, 2)).round(1)
+    series[::3, 5, 1] = fill
+    weight = random.normal(20, 5, 40)
+    weight[[3, 9]] = fill
+    notes = own_data.load(arrays(x=series, weight=weight)(tmp_path)).notes
+    share = 14 / 480
+    assert (
+        f"Careful: {fill:.10g} in {share:.0%} of variable 1: a missing value? Leave the cell empty."
+        in notes
+    )
+    assert any(f"{fill:.10g} in 5% of weight" in note for note in notes)
+    assert not any("of variable 0" in note for note in notes)
+    cells = itertools.product(range(40), range(12))
+    lines = "".join(f"{k},{t},{series[k, t, 1]}\n" for k, t in cells)
+    assert any(f"{fill:.10g} in 3% of x" in n for n in own_data.load(table(lines)(tmp_path)).notes)
+
+
+def test_usual_values_are_no_gaps(tmp_path):
+    """Two values, counts, pulses on a level, a sensor at its end, one far value in ten thousand."""
+    random = np.random.default_rng(0)
+    normal = random.normal(size=(60, 50))
+    lone = normal.copy()
+    lone[0, 0] = 1e6
+    pulses = np.where(random.random((60, 50)) < 0.1, 5 + normal, 0)
+    columns = [normal > 1, random.poisson(2, (60, 50)), pulses, normal.clip(max=1.5), lone]
+    notes = own_data.load(arrays(x=np.stack([1.0 * each for each in columns], 2))(tmp_path)).notes
+    assert not any("missing value" in note for note in notes)
+
+
 def test_films_along_the_first_axis_are_read(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (20, 30, 8, 8), np.uint8)
     alike = squares(1)[:, :6] + np.arange(5, dtype=np.uint8)[:, None, None, None]

@@ -34,8 +34,8 @@ COMPARED = 2**24  # pixels that are compared, about
 MOST_COMPARED = 100  # places of each axis of series
 ALIKE = 0.6  # frames at one place of the first axis, as a share of those along the second
 UNEVEN = 1.6  # times the usual time from a step to the next; months differ by less
-NINES = [-99, 99, -999, 999, -9999, 9999, -99999, 99999, 999999, -999999]
-FEWEST_GAPS = 0.01  # of a column, if such numbers may be gaps
+FEWEST_GAPS, MOST_GAPS = 0.01, 0.5  # shares of a column that one value may have as a gap
+FEWEST_VALUES = 3  # different ones, from which others are told
 DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M"}  # of dates, by their number
 Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]  # numbers, and names of classes
 
@@ -194,14 +194,16 @@ def drop_constants(numbers: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list
 
 
 def doubt_gaps(numbers: pd.DataFrame) -> list[str]:
-    """Sentences on numbers such as -999 that are far from all others of their column."""
+    """Sentences on values that come again and are far from all others of their column, as -999."""
     notes = []
-    for name, column in numbers.items():
-        others = column[~column.isin(NINES)]
-        shares = column.value_counts(normalize=True)
-        for value in shares.index.intersection(NINES):
-            if not others.min() <= value <= others.max() and shares[value] > FEWEST_GAPS:
-                found = f"Careful: {value:.0f} in {shares[value]:.0%} of {name}"
+    for name, column in numbers.astype(np.float64).items():
+        shares = column.value_counts(normalize=True).sort_index()
+        for value in shares.index[[0, -1]] if len(shares) > FEWEST_VALUES else ():
+            others = column[column != value]
+            low, high = others.quantile([0.05, 0.95])
+            distance = max(others.min() - value, value - others.max())
+            if distance > high - low and FEWEST_GAPS <= shares[value] < MOST_GAPS:
+                found = f"Careful: {value:.10g} in {shares[value]:.0%} of {name}"
                 notes.append(f"{found}: a missing value? Leave the cell empty.")
     return notes
 
