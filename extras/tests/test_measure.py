@@ -410,6 +410,11 @@ def test_codes_come_from_csv_and_pt(tmp_path, monkeypatch):
     Path("c.pt").write_bytes(whole[:place] + b"?" + whole[place + 1 :])
     with pytest.raises(ValueError, match="c.pt .*other bytes"):
         read_codes("c.pt")
+    mean = torch.tensor(units)
+    for parts, kind in (((mean, mean), "tuple"), ({"z": [*mean.split(1)]}, "list")):
+        torch.save(parts, "c.pt")
+        with pytest.raises(ValueError, match=f"codes: c.pt .*a dict of tensors .*found a {kind}"):
+            read_codes("c.pt")
     torch.save({"static": Path("x")}, "c.pt")
     pd.DataFrame(units, columns=[*names[:-1], "other"]).to_csv("c.csv")
     for name, found in (("c.csv", "other"), ("c.pt", "c.pt.*torch.save")):

@@ -396,6 +396,52 @@ def test_masks_and_missing_values_are_kept(tmp_path):
     assert (frames["3"][:4, ..., 1:] == 126).all() and (frames["3"][4] == 0).all()
 
 
+@pytest.mark.parametrize("fill", (0.0, 9.5, np.nan))
+@pytest.mark.parametrize("axes", (2, 3))
+def test_a_mask_is_true_where_series_were_observed(tmp_path, fill, axes):
+    """The other meaning, that of numpy.ma, is told by what was written into the gaps."""
+    random = np.random.default_rng(0)
+    there = random.random((12, 20, 3)[:axes]) < 0.6
+    whole = there if axes == 3 else np.repeat(there[..., None], 3, 2)
+    series = np.where(whole, random.normal(5, 1, whole.shape).cumsum(1), fill)
+    data = own_data.load(arrays(series=series, mask=there)(tmp_path))
+    for name, observed in by_name(data, lambda split: split.mask).items():
+        assert np.array_equal(observed, there[int(name)])
+    with pytest.raises(ValueError, match="a.npz, mask: expected True where .*, ~mask"):
+        own_data.load(arrays(series=series, mask=~there)(tmp_path))
+
+
+def test_a_mask_is_true_where_frames_were_observed(tmp_path):
+    films, there = squares(12) + np.uint8(20), np.arange(20) < np.arange(8, 20)[:, None]
+    films[:, ::2] //= 2  # A flickering lamp: brightness differs in time.
+    films[~there] = 0
+    data = own_data.load(arrays(x=films, mask=there)(tmp_path), size=16)
+    for name, observed in by_name(data, lambda split: split.mask).items():
+        assert np.array_equal(observed, there[int(name)])
+    with pytest.raises(ValueError, match="a.npz, mask: expected True where .*, ~mask"):
+        own_data.load(arrays(x=films, mask=~there)(tmp_path), size=16)
+    # What is mostly one value, such as rain, has a mask that keeps most of it.
+    rain = np.where(np.random.default_rng(0).random((12, 20, 2)) < 0.9, 0, films[..., 0, :2])
+    broken = rain + 5000.0 * there[..., None]
+    rain = np.where(np.arange(20)[:, None] % 9 == 3, broken, rain)
+    own_data.load(arrays(x=rain, mask=np.arange(20) % 9 + 0 * there != 3)(tmp_path))
+
+
+def test_lengths_beside_an_array_are_its_mask(tmp_path):
+    random = np.random.default_rng(0)
+    lengths = random.integers(3, 11, 9)
+    steps = np.arange(10) < lengths[:, None]
+    series = np.where(steps[..., None], random.normal(9, 1, (9, 10, 2)), 0)
+    frames = np.where(steps[..., None, None], random.integers(9, 255, (9, 10, 8, 8)), 0)
+    for values in (series, frames.astype(np.uint8)):
+        data = own_data.load(arrays(x=values, lengths=lengths)(tmp_path), size=8)
+        for name, mask in by_name(data, lambda split: split.observed).items():
+            assert np.array_equal(mask.reshape(10, -1)[:, 0], steps[int(name)])
+        assert data.splits["train"].static == ()
+    data = own_data.load(arrays(x=series, lengths=lengths + 150)(tmp_path))  # of persons, in cm
+    assert data.splits["train"].static == ("lengths",) and data.splits["train"].observed.all()
+
+
 def test_films_that_were_trimmed_are_read_whole(tmp_path):
     """A cut between key frames, as a telephone makes it: frames of before the cut are lacking."""
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error"]
@@ -669,7 +715,17 @@ def test_usual_values_are_no_gaps(tmp_path):
 def test_films_along_the_first_axis_are_read(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (20, 30, 8, 8), np.uint8)
     alike = squares(1)[:, :6] + np.arange(5, dtype=np.uint8)[:, None, None, None]
-    for films in (squares(30), squares(4), noise, np.repeat(noise[:, :1], 6, 1), alike):
+    high = squares(30, 16)[..., :12]  # as many steps as rows, but not as columns
+    lines = np.moveaxis(squares(30), 1, 3)[:, :, None]  # as whoever gives five axes has checked
+    for films in (
+        squares(30),
+        squares(4),
+        noise,
+        np.repeat(noise[:, :1], 6, 1),
+        alike,
+        high,
+        lines,
+    ):
         np.save(tmp_path / "a.npy", films)
         assert len(own_data.load(tmp_path / "a.npy", size=8).splits["train"]) >= 2
 

@@ -108,12 +108,17 @@ def read_named(path: Path, field: str) -> Arrays:
         else:
             content = np.load(path, allow_pickle=False)
         named = content if isinstance(content, Mapping) else {path.stem: content}
-        arrays = {str(name): as_array(named[name]) for name in named}
-        for name, values in arrays.items():
-            if values.ndim and values.dtype.kind == "S":
-                arrays[name] = np.char.decode(values, "utf-8")
-        # A number or a word beside arrays, such as an epoch, is none of them.
-        return {name: v for name, v in arrays.items() if v.ndim or v.dtype.kind == "S"}
+        arrays = {}
+        for name, part in named.items():
+            is_one = not isinstance(part, list | tuple) or not any(hasattr(v, "ndim") for v in part)
+            expected = "a tensor or a dict of tensors (torch.cat joins batches)"
+            check_field(is_one, str(name), expected, f"a {type(part).__name__}")
+            values = as_array(part)
+            is_bytes = values.dtype.kind == "S"
+            # A number or a word beside arrays, such as an epoch, is none of them.
+            if values.ndim or is_bytes:
+                arrays[str(name)] = np.char.decode(values, "utf-8") if is_bytes else values
+        return arrays
     except Exception as error:  # zipfile and pickle raise nearly anything for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
         remedy = "write arrays with numpy.savez, or a dict of tensors with torch.save"

@@ -33,6 +33,7 @@ CELLS = 8  # to which frames are averaged, each way, before they are compared
 COMPARED = 2**24  # pixels that are compared, about
 MOST_COMPARED = 100  # places of each axis of series
 ALIKE = 0.6  # frames at one place of the first axis, as a share of those along the second
+EQUAL = 0.99  # of what a mask keeps, if it is turned around
 UNEVEN = 1.6  # times the usual time from a step to the next; months differ by less
 FEWEST_GAPS, MOST_GAPS = 0.01, 0.5  # shares of a column that one value may have as a gap
 FEWEST_VALUES = 3  # different ones, from which others are told
@@ -45,9 +46,7 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     arrays = read_arrays(path, "path")
     values = arrays.pop(choose_array(arrays, path.name))
     shape, notes, columns = values.shape[:2], [], []  # type: ignore[var-annotated]
-    mask = arrays.pop("mask", np.ones(shape, bool)).astype(bool)
-    shapes = [shape, *([values.shape] if values.ndim == 3 else [])]
-    check_field(mask.shape in shapes, f"{path.name}, mask", f"a shape of {shapes}", mask.shape)
+    mask = read_mask(arrays, values, path.name)
     names = [str(number) for number in range(len(values))]
     table = pd.DataFrame(index=pd.MultiIndex.from_product([names, range(shape[1])]))
     frames: dict[str, Any] = {}
@@ -82,6 +81,27 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     return add_labels(raw, table)
 
 
+def read_mask(arrays: dict[str, np.ndarray], values: np.ndarray, file: str) -> np.ndarray:
+    """Which steps (N, T), or values (N, T, D), were observed, by an array `mask` or `lengths`.
+
+    Refuses a mask that is True where values are missing, as that of `numpy.ma` is.
+    """
+    shape, where = values.shape[:2], f"{file}, mask"
+    within, ends = np.ones(shape, bool), arrays.get("lengths", np.zeros(0))
+    if ends.dtype.kind in "iu" and ends.shape == shape[:1] and ends.max() <= shape[1]:
+        within = np.arange(shape[1]) < arrays.pop("lengths")[:, None]
+    mask = arrays.pop("mask", within).astype(bool)
+    shapes = [shape, *([values.shape] if values.ndim == 3 else [])]
+    check_field(mask.shape in shapes, where, f"a shape of {shapes}", mask.shape)
+    cells = values if values.ndim == 3 else values.reshape(*shape, -1).mean(2)
+    kept, left = (np.unique(cells[each], return_counts=True)[1] for each in (mask, ~mask))
+    is_turned = kept.max(initial=0) >= EQUAL * kept.sum()
+    is_turned = is_turned and left.max(initial=0) < EQUAL * left.sum()
+    expected = "True where values were observed (of numpy.ma's mask give its opposite, ~mask)"
+    check_field(not is_turned, where, expected, "one value in nearly all of these places")
+    return mask
+
+
 def choose_array(arrays: dict[str, np.ndarray], file: str) -> str:
     """The name of the only array that can be frames or series."""
     likely = [name for name in arrays if name in ("frames", "series")]
@@ -99,6 +119,7 @@ def as_images(
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Frames as (N, T, C, H, W), and what makes bytes (T, C, size, size) of one sequence."""
     if values.ndim == 4 and values.shape[3] not in (1, 3):
+        check_last(values, name)
         values = values[:, :, None]
         notes.append("Four axes are read as (N, T, H, W), without colour (one film? give x[None]).")
     elif values.ndim == 5 and values.shape[2] not in (1, 3) and values.shape[4] in (1, 3):
@@ -129,6 +150,17 @@ def as_images(
     return values, convert
 
 
+def check_last(values: np.ndarray, name: str) -> None:
+    """Refuse grey frames (N, H, W, T), if they are square: their first two axes look alike."""
+    if values.shape[1] == values.shape[2] != values.shape[3]:
+        some = values[: max(1, COMPARED // values[0].size)].astype(np.float32)
+        first, second, last = (np.abs(np.diff(some, axis=axis)).mean() for axis in (1, 2, 3))
+        is_last = max(first, second) * min(last, second) < max(last, second) * min(first, second)
+        remedy = "np.moveaxis(x, -1, 1) mends it, or x[:, :, None], if they are none"
+        found = f"square frames whose last axis is time; {remedy}"
+        check_field(not is_last, name, "grey frames (N, T, H, W)", found)
+
+
 def check_order(values: np.ndarray, name: str) -> None:
     """Refuse frames (N, T, C, H, W) or series (N, T, D) whose second axis is not time.
 
@@ -141,7 +173,6 @@ def check_order(values: np.ndarray, name: str) -> None:
         height, width = (length // side for length in values.shape[3:])
         block = values[:most, :most, :, : height * side, : width * side]
         cells = block.reshape(*block.shape[:3], height, side, width, side).mean((4, 6))
-        cells = cells.reshape(*cells.shape[:2], -1)
     else:
         cells = values[:MOST_COMPARED, :MOST_COMPARED, :MOST_COMPARED]
         table = pd.DataFrame(cells.reshape(len(cells), -1))
