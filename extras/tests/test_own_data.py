@@ -773,6 +773,7 @@ LINES = "n,y\na,0\nb,1\nc,0\nd,1\n"
 EIGHT = "n,y\n" + "".join(f"{number},1\n" for number in range(8))
 STEPS = "n,frame,y\n" + "".join(f"{name},1,1\n{name},2,2\n" for name in "abcd")
 TWICE = "n,frame,y\nz,0,1\nz,0,1\na,0,1\na,0,1\nb,0,1\nc,0,1\nd,0,1\n"
+MORE = "n,frame,y\n" + "".join(f"{name},{step},{step}\n" for name in "abcd" for step in range(5))
 TEXTS = "".join(f"{k % 6},{k},1,t{k}\n" for k in range(90))
 
 
@@ -1003,6 +1004,15 @@ READ = {  # what is seen only when the files are read
     "time first": (arrays(x=squares(30).swapaxes(0, 1)), r"a.npz: .*np.swapaxes\(x, 0, 1\)"),
     "few, time first": (arrays(x=squares(9)[:, :6].swapaxes(0, 1)), "a.npz: .*np.swapaxes"),
     "steps lack": (file("labels.csv", STEPS, pictures), "the label y of a: "),
+    "time last": (
+        arrays(x=np.moveaxis(squares(30), 1, 3)),
+        r"a.npz: .*last axis is time; np.moveaxis\(x, -1, 1\) mends it, or x\[:, :, None\]",
+    ),
+    "labels of more frames": (labelled(MORE), "the label y of a.mp4: .*5 labels for 3 steps"),
+    "labels of a frame too many": (
+        file("labels.csv", MORE, lambda p: pictures(p, 4)),
+        "the label y of a: .*5 labels for 4 steps",
+    ),
 }
 
 

@@ -442,11 +442,14 @@ def label_steps(name: str, numbers: np.ndarray, raw: RawSequences, clips: list[C
         sequence, count = raw.names[clip.number], len(clip.sequence[1])
         times = pd.RangeIndex(count) if raw.times is None else raw.times[clip.number]
         times = times[clip.window]
-        row = values[sequence].reindex(times)
+        written, is_counted = values[sequence], raw.times is None
+        row = written.reindex(times)
         lacks = row.isna().to_numpy() & clip.observed
-        expected = "a value at each step" + ", counted from 0" * (raw.times is None)
+        expected = "a value at each step" + ", counted from 0" * is_counted
         where = f"the label {name} of {sequence}"
         check_field(not lacks.any(), where, expected, f"none at {times[lacks.argmax()]}")
+        found = f"{len(written)} labels for {count} steps"
+        check_field(not is_counted or written.index.max() < count, where, expected, found)
         row = row.ffill().bfill().to_numpy(numbers.dtype)
         rows.append(np.pad(row, (0, steps - len(row)), "edge"))
     return np.stack(rows)
