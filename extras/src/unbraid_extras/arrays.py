@@ -29,6 +29,7 @@ ROWS_PER_CLASS = 4  # on average, at least
 ROWS_OUTSIDE = 10  # of the most frequent class, at least
 
 Arrays = dict[str, np.ndarray]
+Named = Mapping[str, ArrayLike]
 
 
 def read_arrays(path: Path | str, field: str) -> Arrays:
@@ -129,10 +130,7 @@ def read_named(path: Path, field: str) -> Arrays:
 
 
 def check_inputs(
-    codes: Mapping[str, ArrayLike],
-    factors: Mapping[str, ArrayLike],
-    dynamic: Sequence[str] | None,
-    groups: ArrayLike | None = None,
+    codes: Named, factors: Named, dynamic: Sequence[str] | None, groups: ArrayLike | None = None
 ) -> tuple[Arrays, Arrays]:
     """Codes and factors as arrays, checked as far as the measures do not check them."""
     check_named(codes=codes, factors=factors)

@@ -8,7 +8,7 @@ every column (is a factor in one unit?). A block of units, such as a whole stati
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -29,7 +29,7 @@ from unbraid.checks import as_array, check_field, check_seed, check_whole, numbe
 from unbraid.measures.information import prepare, ross_bits
 from unbraid.measures.leakage import differs, held_out_mask, parse_inputs
 
-from unbraid_extras.arrays import LARGEST_SEED
+from unbraid_extras.arrays import LARGEST_SEED, Named
 
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
 TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
@@ -64,8 +64,8 @@ class Scores:
 
 @threadpool_limits.wrap(limits=1)
 def scores(
-    codes: Mapping[str, ArrayLike],
-    factors: Mapping[str, ArrayLike],
+    codes: Named,
+    factors: Named,
     *,
     test: float = 0.3,
     groups: ArrayLike | None = None,
@@ -306,9 +306,7 @@ def explicitness(code: np.ndarray, classes: Columns) -> float:
 # What goes in
 
 
-def check_inputs(
-    codes: Mapping[str, ArrayLike], factors: Mapping[str, ArrayLike]
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def check_inputs(codes: Named, factors: Named) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Each code as floats (N, D), and each factor as class numbers or floats, (N,)."""
     rows, targets = parse_inputs(codes, factors, "flattened")
     for name, code in codes.items():

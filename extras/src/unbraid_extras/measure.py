@@ -26,7 +26,7 @@ from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
 
-from unbraid_extras.arrays import LARGEST_SEED, MADE_BY, Arrays, check_inputs
+from unbraid_extras.arrays import LARGEST_SEED, MADE_BY, Arrays, Named, check_inputs
 from unbraid_extras.disentanglement import ross_all, scores
 
 FEWEST_SEQUENCES = 100  # for a verdict
@@ -148,8 +148,8 @@ class Report(Readable):
 
 
 def measure(
-    codes: Mapping[str, ArrayLike],
-    factors: Mapping[str, ArrayLike],
+    codes: Named,
+    factors: Named,
     *,
     dynamic: Sequence[str] | None = None,
     groups: ArrayLike | None = None,
@@ -294,10 +294,9 @@ def estimate_information(
     bits: Bits = {}
     said: dict[str, list[str]] = {}
     random = np.random.default_rng(seed)
-    rows = order = random.permutation(len(next(iter(factors.values()))))
-    if groups is None or len(np.unique(groups)) == len(groups):
-        rows = draw_rows(factors, INFORMATION_ROWS, order)
-    else:
+    order = random.permutation(len(next(iter(factors.values()))))
+    rows = draw_rows(factors, INFORMATION_ROWS, order)
+    if groups is not None and len(np.unique(groups)) < len(groups):
         rows = order[np.unique(groups[order], return_index=True)[1]]
     for name, code in codes.items():
         code, bits[name] = code[rows][:, np.ptp(code[rows], axis=0) > 0], {}
@@ -338,8 +337,7 @@ def score(
     whole = scores(codes, factors, groups=groups, seed=seed)
     floor = scores(some, others, groups=groups[rows], trees=FEWER_TREES, seed=seed)
 
-    units = sum(code.shape[1] for code in codes.values())
-    has_gaps = units > 1 and all(values.dtype.kind != "f" for values in factors.values())
+    has_gaps = all(values.dtype.kind != "f" for values in factors.values())
     by_code, by_unit = {}, {}
     for name in MEANING:
         is_told = has_gaps or name not in OF_UNITS
@@ -358,10 +356,8 @@ def conclude(report: Report, codes: Arrays, factors: Arrays) -> list[str]:
     read = set().union(*(read_pairs(matrix, MOST_PERMUTATIONS) for matrix in matrices))
     if report.count < FEWEST_SEQUENCES:
         rest = "" if read else " (nothing is told by any code so far)"
-        return [
-            f"Cannot be concluded: {report.count} {report.unit} are too few{rest}; give "
-            f"{FEWEST_SEQUENCES} or more, better several hundred."
-        ]
+        found = f"Cannot be concluded: {report.count} {report.unit} are too few{rest}"
+        return [f"{found}; give {FEWEST_SEQUENCES} or more, better several hundred."]
     if not read:
         return ["Useless: nothing is told, no probe reads any factor from any code."]
     linear = clear_pairs(report.linear, HINT)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from unbraid.checks import check_field, check_name, check_seed, check_whole, fold, refuse
+from unbraid.checks import check_field, check_name, check_seed, check_whole, fold
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
@@ -130,8 +130,8 @@ def load(path: Path | str, **options: Any) -> OwnData:
     check_memory(raw, how)
     clips, notes = cut(raw, parts.split, how)
     data = assemble(raw, clips, labels, f"own data from {path.name}")
-    sequences = [clip.sequence for clip in clips]
-    taken = [*own_tables.describe_source(raw, sequences, *labels), *data.taken]
+    counts = {len(clip.sequence[1]) for clip in clips}
+    taken = [*own_tables.describe_source(raw, counts, *labels), *data.taken]
     notes = [*raw.notes, *parts.notes, *notes, *data.notes]
     for name, (_, classes) in (labels[0] | labels[1]).items():
         notes += [f"Careful: {doubt}." for doubt in doubt_spellings(name, classes or ())]
@@ -215,11 +215,9 @@ def draw_parts(raw: RawSequences, static: Encoded, how: Reading) -> Parts:
         notes.append(f"{few} what the codes hold; bring {ENOUGH}{hint}.")
     for name, classes in find_unseen(static, split).items():
         if name != group:
-            notes.append(
-                f"Careful: {len(classes)} classes of {name} never occur in training "
-                f"({', '.join(classes[:3])}): no model can learn these, and a label that names the "
-                "split is no factor."
-            )
+            found = f"Careful: {len(classes)} classes of {name} never occur in training"
+            says = "no model can learn these, and a label that names the split is no factor"
+            notes.append(f"{found} ({', '.join(classes[:3])}): {says}.")
     return Parts(owner, unit, split, notes)
 
 
@@ -235,11 +233,8 @@ def find_unseen(static: Encoded, part: np.ndarray) -> dict[str, list[str]]:
 
 def choose_clips(raw: RawSequences, parts: Parts, how: Reading) -> Reading:
     """The options with the length of clips and the stride that are meant where none are given."""
-    length, stride = how.length, how.stride
-    if raw.kind == "recordings":
-        length = raw.length
-    elif length is None and raw.length:
-        length = usual = raw.length
+    length, stride, usual = how.length or raw.length, how.stride, raw.length or 0
+    if raw.counts and not how.length:
         counts = np.maximum(raw.counts, 2)  # 0 where a header does not say
         lengths = [each for each in LENGTHS if each <= counts.min()] or [int(counts.min())]
         lost = {each: (counts % each).sum() for each in lengths}
@@ -267,8 +262,8 @@ def check_memory(raw: RawSequences, how: Reading) -> None:
 def describe_sizes(sizes: set[tuple[int, int]], fit: str) -> list[str]:
     """A sentence on what frames of these widths and heights lose, if they are not square."""
     side, change = (max, "with black borders to") if fit == "pad" else (min, "cut to the middle")
-    uneven = sorted(shape for shape in sizes if shape[0] != shape[1])
-    texts = [f"{w} x {h}, {change} {side(w, h)} x {side(w, h)}" for w, h in uneven]
+    uneven = ((w, h, side(w, h)) for w, h in sorted(sizes) if w != h)
+    texts = [f"{w} x {h}, {change} {kept} x {kept}" for w, h, kept in uneven]
     return [f"Frames: {own_tables.list_some(texts)}."] if texts else []
 
 
@@ -279,15 +274,9 @@ class Clip(NamedTuple):
     name: str
     split: int
     window: slice  # its steps
-    sequence: Values
-
-    @property
-    def values(self) -> np.ndarray:
-        return self.sequence[0][self.window]
-
-    @property
-    def observed(self) -> np.ndarray:
-        return self.sequence[1][self.window]
+    sequence: Values  # the whole
+    values: np.ndarray
+    observed: np.ndarray
 
 
 def cut(raw: RawSequences, part: np.ndarray | None, how: Reading) -> tuple[list[Clip], list[str]]:
@@ -297,13 +286,12 @@ def cut(raw: RawSequences, part: np.ndarray | None, how: Reading) -> tuple[list[
     """
     length, clips, counts, unused = how.length, [], [], 0
     for number in progress_bar(range(len(raw.names)), f"reading {raw.kind}"):
-        sequence = raw.read(number)
-        observed, count, name = sequence[1], len(sequence[1]), raw.names[number]
-        if observed.sum() < 2:
-            refuse(raw.kind, "2 observed steps or more in each", f"{observed.sum()} in {name}")
-        if not length and count > LONGEST:
-            expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
-            refuse(raw.kind, expected, f"{count} in {name}")
+        values, observed = raw.read(number)
+        sequence, count, name = (values, observed), len(observed), raw.names[number]
+        seen, expected = observed.sum(), "2 observed steps or more in each"
+        check_field(seen > 1, raw.kind, expected, f"{seen} in {name}")
+        expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
+        check_field(length or count <= LONGEST, raw.kind, expected, f"{count} in {name}")
         steps = length or count
         split = None if part is None else int(part[number])
         starts = list_starts(count, steps, how.stride or steps, split)
@@ -313,7 +301,8 @@ def cut(raw: RawSequences, part: np.ndarray | None, how: Reading) -> tuple[list[
             window = slice(start, min(start + steps, count))
             is_used[window] = True
             clip = name + f" #{place}" * (len(starts) > 1)
-            clips.append(Clip(number, clip, owner, window, sequence))
+            parts = values[window], observed[window]
+            clips.append(Clip(number, clip, owner, window, sequence, *parts))
         unused += int((~is_used & observed).sum())
         counts.append(count)
 
@@ -405,9 +394,7 @@ def assemble(
     missing = torch.cat([~sequences.observed.flatten() for sequences in splits.values()])
     share = f"{float(missing.float().mean()):.1%}, left out by the mask" * bool(missing.any())
     taken = [("missing, or after the end", share or "none")]
-    return OwnData(
-        splits, notes, {}, raw.kind, scale, columns=raw.columns, units=units, taken=taken
-    )
+    return OwnData(splits, notes, {}, raw.kind, scale, {}, "", raw.columns, units, {}, taken)
 
 
 def stack(clips: list[Clip], steps: int) -> tuple[Tensor, Tensor]:

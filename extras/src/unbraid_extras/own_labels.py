@@ -172,10 +172,8 @@ def compare_with_inputs(
     numbers = f"skill {skills[0]:.2f} against {skills[1]:.2f}"
     if found.count >= FEWEST_TESTED:
         numbers += f", p {found.p_value:.2g} over {found.count} test {unit}"
-    return (
-        f"{column}: {opening}the {names[code]} code tells {word} a linear model on the "
-        f"{names[best]} ({numbers})."
-    )
+    said = f"{column}: {opening}the {names[code]} code tells {word} a linear model on the"
+    return f"{said} {names[best]} ({numbers})."
 
 
 # ---- the verdict

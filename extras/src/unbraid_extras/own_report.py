@@ -164,10 +164,8 @@ def show_reconstructions(page: Page) -> dict[str, object]:
         errors[name] = root_mean_square(guess.expand_as(test.frames), test.frames, mask)
     model, *means = errors.values()
     if model < min(means):
-        page.findings.append(
-            "What is decoded is nearer to the test sequences than their own mean over time (error "
-            f"{model:.3f} against {min(means):.3f})."
-        )
+        said = "What is decoded is nearer to the test sequences than their own mean over time"
+        page.findings.append(f"{said} (error {model:.3f} against {min(means):.3f}).")
         if model > LEFT * min(means):
             side, remedy = test.frames.shape[-1], "more sequences, or more updates (--steps)"
             if test.kind == "frames":

@@ -465,14 +465,14 @@ def describe_labels(labels: Encoded) -> str:
     return list_some(listed)
 
 
-def describe_source(
-    raw: RawSequences, sequences: Iterable[Values], static: Encoded, dynamic: Encoded
-) -> list[tuple[str, str]]:
-    """What the files were taken for, a row each; what there is none of is left out."""
-    counts = {len(observed) for _, observed in sequences}
+def describe_source(raw: RawSequences, counts: set[int], *labels: Encoded) -> list[tuple[str, str]]:
+    """What the files were taken for, a row each; what there is none of is left out.
+
+    counts: of the steps of sequences. labels: of sequences, and of steps.
+    """
     ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
     rows = [("found", f"{len(raw.names)} {raw.kind} of {ends} steps"), ("axes", raw.axes)]
     rows += [("step", raw.step), ("variables", list_some(raw.columns))]
-    rows.append(("labels of sequences", describe_labels(static) or "none"))
-    rows.append(("labels of steps", describe_labels(dynamic) or "none"))
+    rows.append(("labels of sequences", describe_labels(labels[0]) or "none"))
+    rows.append(("labels of steps", describe_labels(labels[1]) or "none"))
     return [row for row in rows if row[1]]
