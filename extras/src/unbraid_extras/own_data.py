@@ -109,15 +109,16 @@ def load(path: Path | str, **options: Any) -> OwnData:
 
     path: a folder of films (mp4, m4v, mov, webm, gif, avi, mkv), or one film; a folder with one
         folder of pictures per sequence; a folder of recordings (wav, flac); an npy or npz file with
-        frames (N, T, C, H, W) or (N, T, H, W, C), or series (N, T, D), which may also hold a mask
-        and labels (N,) or (N, T); a csv file of series.
+        frames (N, T, C, H, W) or (N, T, H, W, C), or series (N, T, D), which may also hold a mask,
+        True where values were observed, or lengths (N,), and labels (N,) or (N, T); a csv file of
+        series.
     options: the fields of `Reading`.
 
-    Films and pictures become bytes (N, T, 3, size, size), gifs and pictures grey where they are
-    transparent; each frame is a step, whatever the films' frame rates. Recordings become chunks as
-    in `unbraid.data.speech`, series z-scores by the training split. What is missing or after the
-    end is 0 and not in the mask. Frames take twice their bytes while they are read, overlapping
-    clips of several films more; what is not free is refused before.
+    Films and pictures become bytes (N, T, 3, size, size), grey where they are transparent; each
+    frame is a step, whatever the films' frame rates. Recordings become chunks as in
+    `unbraid.data.speech`, series z-scores by the training split. What is missing or after the end
+    is 0 and not in the mask. Frames take twice their bytes while they are read, overlapping clips
+    of several films more; what is not free is refused before.
     Raises `ValueError` in one sentence that names the file and the remedy.
     """
     how, path = Reading(**options), Path(path)
