@@ -981,6 +981,10 @@ BAD = {
         labelled('n,y\na,"0,5"\nb,"1,25"\nc,"2,5"\nd,3\n'),
         "labels.csv, y: .*'0,5' in line 2",
     ),
+    "infinite measured labels": (
+        labelled("n,y\na,0.5\nb,1.5\nc,-inf\nd,inf\n"),
+        "the label y: .*infinity",
+    ),
     "an infinite label": (labelled(f"{LINES[:-2]}inf\n"), "the label y: .*infinity"),
 }
 READ = {  # what is seen only when the files are read

@@ -227,7 +227,7 @@ def drop_constants(numbers: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list
 def doubt_gaps(numbers: pd.DataFrame) -> list[str]:
     """Sentences on values that come again and are far from all others of their column, as -999."""
     notes = []
-    for name, column in numbers.astype(np.float64).items():
+    for name, column in numbers.astype(np.float64).replace([np.inf, -np.inf], np.nan).items():
         shares = column.value_counts(normalize=True).sort_index()
         for value in shares.index[[0, -1]] if len(shares) > FEWEST_VALUES else ():
             others = column[column != value]
