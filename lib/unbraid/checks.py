@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 LONGEST = 200  # letters of a value in a message
+MOST_LISTED = 60  # names in a message
 LARGEST_SEED = 2**62 - 1  # PyTorch takes 64 bits, and some functions double a seed or count on
 
 
@@ -43,8 +45,10 @@ def check_name(field: str, name: object, names: Iterable) -> None:
     names = list(names)
     if name in names and not isinstance(name, float):  # 32.0 is equal to 32
         return
-    listed = list(map(str, names))
-    expected = f"one of {', '.join(listed)}" if listed else "no name, since there is none"
+    # Quotes tell "11" from 11, and show what is empty.
+    listed = [repr(each) if each in ("", str(name)) else str(each) for each in names]
+    some = ", ".join(listed[:MOST_LISTED]) + ", ..." * (len(listed) > MOST_LISTED)
+    expected = f"one of {some}" if listed else "no name, since there is none"
     message = f"{field}: expected {expected}, found {shorten(repr(name))}"
     close = get_close_matches(str(name).lower(), listed, 1)
     raise SettingsError(f"{message}; did you mean {close[0]}?" if close else message)
@@ -56,26 +60,59 @@ def check_type(kinds: type | tuple, **values: object) -> None:
         if not isinstance(value, kinds):
             classes = kinds if isinstance(kinds, tuple) else (kinds,)
             every = *classes, value if isinstance(value, type) else type(value)
-            names = [each.__name__ for each in every]
+            names = [each.__name__.replace("NoneType", "None") for each in every]
             if names[-1] in names[:-1]:  # NumPy has a Generator, too
                 names = [f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in every]
             found = "the class " * (every[-1] is value) + names[-1]
             refuse(name, " or ".join(names[:-1]), found)
 
 
-def check_whole(least: int, **values: object) -> None:
-    """Refuse values, given by their names, that are not whole numbers of `least` or more."""
+def check_path(**paths: object) -> None:
+    """Refuse values, given by their names, that are no paths of files or folders."""
+    check_type((str, PathLike), **paths)
+
+
+def check_names(field: str, names: Any, known: Any = None) -> tuple:
+    """The names as a tuple; refuses a word or a number in their place.
+
+    known: those there are, of which the names are some; without it names have to differ.
+    """
+    is_list = isinstance(names, Iterable) and not isinstance(names, str | bytes)
+    check_field(is_list, field, 'a list of names, ["name"]', repr(names))
+    names = tuple(names)
+    for name in () if known is None else names:
+        check_name(field, name, known)
+    check_field(known or len(set(names)) == len(names), field, "names that differ", names)
+    return names
+
+
+def check_json(place: str, value: Any) -> None:
+    """Refuse what JSON does not have, such as NaN and arrays, and say where in a value it is."""
+    is_named, is_list = isinstance(value, Mapping), isinstance(value, list | tuple)
+    for key, each in value.items() if is_named else enumerate(value if is_list else ()):
+        check_type((str, int, float, type(None)), **{f"a name in {place}": key})
+        check_json(f"{place}[{key!r}]", each)
+    is_plain = isinstance(value, str | int | None) or is_named or is_list
+    is_plain = is_plain or (isinstance(value, float) and math.isfinite(value))
+    expected = "what JSON has: text, finite numbers, lists (x.tolist() makes one of an array)"
+    check_field(is_plain, place, expected, repr(value))
+
+
+def check_whole(bounds: int | tuple[int, int], **values: object) -> None:
+    """Refuse values, given by their names, that are not whole numbers from the one bound on, or
+    from the first to the second.
+    """
+    least, most = (bounds, math.inf) if isinstance(bounds, int) else bounds
     for name, value in values.items():
         is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-        if not is_whole or int(value) < least:  # type: ignore[call-overload]
-            refuse(name, f"a whole number from {least}", shorten(repr(value)))
+        if not is_whole or not least <= int(value) <= most:  # type: ignore[call-overload]
+            expected = f"a whole number from {least}" + f" to {most}" * (most < math.inf)
+            refuse(name, expected, shorten(repr(value)))
 
 
 def check_seed(seed: object, most: int = LARGEST_SEED) -> None:
     """Refuse a seed above `most`; by default one that not every generator of the library takes."""
-    check_whole(0, seed=seed)
-    if seed > most:  # type: ignore[operator]
-        refuse("seed", f"at most {most}", seed)
+    check_whole((0, most), seed=seed)
 
 
 def check_number(above: float = -math.inf, **values: object) -> None:
@@ -153,8 +190,7 @@ def measurable_array(name: str, values: ArrayLike) -> np.ndarray:
 
 def to_index(name: str, labels: ArrayLike) -> np.ndarray:
     """The number 0, 1, ... of each label's class; refuses missing labels by `name`."""
-    if None in np.asarray(labels, dtype=object):
-        refuse(name, "labels, none missing", "None")
+    check_field(None not in np.asarray(labels, dtype=object), name, "labels, none missing", "None")
     try:
         classes, numbers = np.unique(labels, return_inverse=True)
     except TypeError as error:
@@ -180,8 +216,7 @@ def fold(label: object) -> str:
 def number_groups(name: str, groups: ArrayLike | None, count: int) -> np.ndarray:
     """The number of each row's group, (count,), however spelt; without groups each has its own."""
     labels = np.arange(count) if groups is None else as_array(groups, name)
-    if labels.shape != (count,):
-        refuse(name, f"({count},), one for each row", labels.shape)
+    check_field(labels.shape == (count,), name, f"({count},), one for each row", labels.shape)
     numbers = to_index(name, labels)
     if labels.dtype.kind in "UO":
         alike = to_index(name, [fold(label) for label in labels])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unbraid.checks import check_field, check_shape, check_type, check_whole, refuse
+from unbraid.checks import check_field, check_number, check_shape, check_type, check_whole, refuse
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -95,14 +95,10 @@ def gaussian_log_likelihood(
     observed: booleans that broadcast to the values; only values where it is True count.
     """
     check_type(Tensor, values=values, mean=mean)
-    is_variance = isinstance(variance, (int, float)) and 0 < variance < math.inf
-    check_field(is_variance, "variance", "a Python number above 0", repr(variance))
+    check_number(0, variance=variance)
     check_field(values.is_floating_point(), "values", "floats; divide bytes by 255", values.dtype)
-    check_whole(1, dimensions=dimensions)
-    if dimensions > values.ndim:
-        refuse("dimensions", f"at most those of {tuple(values.shape)}", dimensions)
-    if mean.shape != values.shape:
-        refuse("mean", tuple(values.shape), tuple(mean.shape))
+    check_whole((1, values.ndim), dimensions=dimensions)
+    check_field(mean.shape == values.shape, "mean", tuple(values.shape), tuple(mean.shape))
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
@@ -120,8 +116,7 @@ def gaussian_log_likelihood(
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
     """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); frames in [0, 1]."""
     check_type(Tensor, frames=frames, logits=logits)
-    if logits.shape != frames.shape:
-        refuse("logits", tuple(frames.shape), tuple(logits.shape))
+    check_field(logits.shape == frames.shape, "logits", tuple(frames.shape), tuple(logits.shape))
     if not torch.compiler.is_compiling():
         inside = bool(((frames >= 0) & (frames <= 1)).all())
         check_field(inside, "frames", "values in [0, 1]", "others; divide bytes by 255")

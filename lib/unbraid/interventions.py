@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_type, check_whole, finite_array, refuse
+from unbraid.checks import check_field, check_name, check_type, check_whole, finite_array
 from unbraid.models.base import Codes
 
 
@@ -14,8 +14,7 @@ def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
     check_code(codes_a, name)
     check_code(codes_b, name)
     shape, other = tuple(codes_a[name].shape), tuple(codes_b[name].shape)
-    if shape != other:
-        refuse(name, f"the shape {shape} in both", other)
+    check_field(shape == other, name, f"the shape {shape} in both", other)
     return {**codes_a, name: codes_b[name]}, {**codes_b, name: codes_a[name]}
 
 
@@ -32,8 +31,7 @@ def move_one(codes: Codes, name: str) -> Codes:
     moving = dict(codes)
     for other, code in codes.items():
         if other != name and code.ndim == 3:
-            if code.shape[1] < 2:
-                refuse(other, "two steps or more", tuple(code.shape))
+            check_field(code.shape[1] > 1, other, "two steps or more", tuple(code.shape))
             moving[other] = torch.cat([code[:, :1], code[:, 1:2].expand_as(code[:, 1:])], 1)
     return moving
 
@@ -43,9 +41,7 @@ def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
     check_code(codes, name)
     counts, size = [len(code) for code in codes.values()], codes[name].shape[-1]
     check_field(set(counts) == {1}, "codes", "one sequence (1, ...)", counts)
-    check_whole(0, unit=unit)
-    if unit >= size:
-        refuse("unit", f"0 to {size - 1}", unit)
+    check_whole((0, size - 1), unit=unit)
     wanted = torch.from_numpy(finite_array("values", values)).to(codes[name])
     is_row = wanted.ndim == 1 and len(wanted) > 0
     check_field(is_row, "values", "one or more, (V,)", tuple(wanted.shape))

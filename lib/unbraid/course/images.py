@@ -51,11 +51,9 @@ def describe(alt: str) -> str:
         part, _, key = str(alt).partition(".")
         file = find_beside_notebooks("figures/alt.toml")
         text = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
-        if not text:
-            refuse("alt", "a sentence, or a key of figures/alt.toml", f"{alt!r}")
+        check_field(text, "alt", "a sentence, or a key of figures/alt.toml", f"{alt!r}")
         alt = " ".join(text.split())
-    if len(alt.split()) < 4:
-        refuse("alt", "a sentence that says what the figure shows", f"{alt!r}")
+    check_field(len(alt.split()) > 3, "alt", "a sentence on what the figure shows", f"{alt!r}")
     return alt
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unbraid.checks import check_field, check_name, refuse
+from unbraid.checks import check_name, check_names, refuse
 from unbraid.files import write_atomically
 
 DAY = 86_400  # seconds
@@ -103,10 +103,7 @@ def locate(name: str) -> dict[str, Path]:
 def verify(name: str, only: Sequence[str] = ()) -> dict[str, str]:
     """The state of each file of a source: "ok", "damaged" or "missing". only: of some files."""
     paths, states = locate(name), {}
-    check_field(not isinstance(only, str), "only", "a list of files", repr(only))
-    for file in only:
-        check_name("only", file, SOURCES[name].files)
-    for file in only or SOURCES[name].files:
+    for file in check_names("only", only, SOURCES[name].files) or SOURCES[name].files:
         states[file] = "missing"
         if file in paths:
             digest = hashlib.sha256(paths[file].read_bytes()).hexdigest()

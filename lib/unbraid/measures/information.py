@@ -75,9 +75,7 @@ def kraskov(
     check_type(bool, raw=raw)
     xs, ys = as_samples("x", x), as_samples("y", y)
     check_field(len(xs) == len(ys), "x, y", "equally many rows", (len(xs), len(ys)))
-    check_whole(1, k=k)
-    if k >= len(xs):
-        refuse("k", f"at most {len(xs) - 1} neighbours", k)
+    check_whole((1, len(xs) - 1), k=k)
     check_whole(0, shuffles=shuffles, seed=seed)
     given, width = {"x": xs, "y": ys}, xs.shape[1] + ys.shape[1]
     ties = warn_of_ties(np.hstack([xs, ys]))
@@ -299,6 +297,5 @@ def as_samples(name: str, values: ArrayLike) -> np.ndarray:
     are_samples = samples.ndim == 2 and len(samples) >= 2 and samples.size > 0
     check_field(are_samples, name, "(N,) or (N, d) with N >= 2", samples.shape)
     constant = np.flatnonzero(np.ptp(samples, axis=0) == 0)
-    if constant.size:
-        refuse(name, "columns that vary", f"column {constant[:1]} constant")
+    check_field(not constant.size, name, "columns that vary", f"column {constant[:1]} constant")
     return samples

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
 
-from unbraid.checks import finite_array, refuse
+from unbraid.checks import check_field, finite_array
 
 
 class Interval(NamedTuple):
@@ -28,8 +28,7 @@ def mean_interval(values: ArrayLike) -> Interval:
     """Mean and Student t interval of values (n,), with NaN limits of one; ValueError for NaN."""
     numbers = finite_array("values", values)
     n = numbers.size
-    if numbers.ndim != 1 or n == 0:
-        refuse("values", "(n,), one number or more", numbers.shape)
+    check_field(numbers.ndim == 1 and n, "values", "(n,), one number or more", numbers.shape)
     mean, reach = float(numbers.mean()), np.nan
     if n > 1:
         reach = float(stdtrit(n - 1, 0.975) * numbers.std(ddof=1) / np.sqrt(n))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unbraid.checks import check_name, check_number, check_type, check_whole, refuse
+from unbraid.checks import check_field, check_name, check_number, check_type, check_whole, refuse
 
 
 def check_batch(frames: Any, mask: Any) -> None:
@@ -104,8 +104,7 @@ class Guarded(nn.Module):
         """Refuse a tensor of another shape or type than the weights', NaN and infinity."""
         if not isinstance(value, Tensor):
             refuse(field, "a tensor", f"{type(value).__name__}; torch.from_numpy makes one")
-        if tuple(value.shape) != shape:
-            refuse(field, shape, tuple(value.shape))
+        check_field(tuple(value.shape) == shape, field, shape, tuple(value.shape))
         self.check_own_type(field, value)
         if not value.isfinite().all():
             refuse(field, "finite numbers", "others")
