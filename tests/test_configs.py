@@ -3,11 +3,16 @@
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from unbraid.data.sampling import SequenceSampler
+from unbraid.data.sequences import Sequences
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
 from unbraid.models.single_element import SingleElement, SingleElementConfig
 from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
 from unbraid.networks import count_parameters
+from unbraid.training import fit
 from unbraid.variants import AblatedElement, PublishedSeries, PublishedSpeech
 
 from papers import run, settings
@@ -34,6 +39,27 @@ def test_models_have_as_many_parameters_as_the_papers_or_the_authors_code(sectio
     parts = {"model": model} | dict(model.named_modules())
     counts = {block: count_parameters(parts[block]) for block in COUNTS[section]}
     assert counts == COUNTS[section]
+
+
+SMALL = {"image_size": np.int64(8), "width": np.int32(4)}
+
+
+@pytest.mark.parametrize(
+    "make",
+    (
+        lambda: IndependentPrediction(factors=np.int32(2), variance=np.float32(0.5), **SMALL),
+        lambda: UnorderedFrames(image_size=8, widths=(np.int64(4),), static_size=np.int64(4)),
+        lambda: SingleElement(static_size=np.int64(4), normalise=np.True_, **SMALL),
+    ),
+)
+def test_numbers_of_numpy_become_numbers_that_are_trained_and_saved(make, tmp_path):
+    model = make()
+    values = [*vars(model.config).values()]
+    assert all(type(each) in (bool, int, float, str, tuple) for each in values)
+    draw = SequenceSampler(Sequences(torch.rand(2, 3, 3, 8, 8)))
+    fit(model, draw, steps=1, batch_size=2, accelerator="cpu", checkpoint=tmp_path / "run.ck")
+    model.save(tmp_path / "a.safetensors")
+    assert type(model).load(tmp_path / "a.safetensors").config == model.config
 
 
 @pytest.mark.parametrize(

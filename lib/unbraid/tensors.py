@@ -19,7 +19,7 @@ DIGEST = "sha256"  # its name in the description
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], kind: str, description: Mapping[str, Any]
+    path: Path | str, tensors: Mapping[str, Tensor], kind: str, description: Mapping[str, Any]
 ) -> None:
     """Write tensors by their names, a description in JSON, and the digest of both.
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -72,6 +73,7 @@ class Bound:
 
     def __post_init__(self) -> None:
         check_type(dict, kl=self.kl, terms=self.terms)
+        check_whole(1, length=self.length)
 
     @property
     def elbo(self) -> Tensor:
@@ -117,25 +119,28 @@ class Bound:
 class ModelConfig:
     """The sizes and choices of a model; a subclass gives each its default.
 
-    A list becomes a tuple. Raises `ValueError` for a value of another type than its default's,
-    and for whole numbers below 1, or the field's metadata["least"].
+    A list becomes a tuple, and a number of NumPy's one of Python's. Raises `ValueError` for a value
+    of another type than its default's, and for whole numbers below 1, or the field's
+    metadata["least"].
     """
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value = as_tuples(getattr(self, each.name))
+            value = as_plain(getattr(self, each.name))
             vars(self)[each.name] = value  # A frozen dataclass lets nothing be assigned.
             check_value(each, value)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """The config of those values, by name, that it has a field for; others are ignored."""
+        check_type(Mapping, values=values)
         return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
 
-def as_tuples(value: Any) -> Any:
-    """A list as a tuple, and the lists in it, too."""
-    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
+def as_plain(value: Any) -> Any:
+    """A list as a tuple, a NumPy scalar as a number, in tuples as well; as JSON holds them."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return tuple(map(as_plain, value)) if isinstance(value, list | tuple) else value
 
 
 class SequenceModel(Guarded, ABC):
@@ -166,7 +171,7 @@ class SequenceModel(Guarded, ABC):
                 values = f"NaN, infinity or more than 65504 in {name}"
                 raise ResultsError(f"{path}: expected values of half precision, found {values}")
             state[name] = value
-        write_tensors(Path(path), state, "model", describe_model(self))
+        write_tensors(path, state, "model", describe_model(self))
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

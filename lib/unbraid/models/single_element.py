@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .. import networks
-from ..checks import check_field, refuse
+from ..checks import check_field, check_name, refuse
 from ..distributions import DiagonalGaussian, gaussian_log_likelihood, kl, standard_normal_like
 from .base import Batch, BatchLike, Bound, Codes, Noise, NoiseSource, SequenceModel
 from .elements import (
@@ -64,6 +64,7 @@ class SingleElement(SequenceModel):
         self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
         self.code_sizes = {"static": config.static_size, "dynamic": config.dynamic_size}
         self.variance = config.variance
+        check_name("kind", config.kind, self.codecs)
         self.codec = self.codecs[config.kind](config)
         self.build_posteriors()
         self.frame_shape = self.codec.frame_shape
