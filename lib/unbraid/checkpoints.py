@@ -1,12 +1,13 @@
 """Checkpoints of a training loop of your own, which continues where it was stopped."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from unbraid.checks import ResultsError, check_field, check_path, check_whole
 from unbraid.files import write_atomically
 
 
@@ -15,27 +16,44 @@ def save(path: Path | str, update: int, **parts: Any) -> None:
 
     parts: models, optimisers and objects of `torch.Generator`, by name.
     """
-    states: dict[str, Any] = {"update": update}
+    check_whole(0, update=update)
+    check_parts(path, parts)
+    states: dict[str, Any] = {"update": int(update)}
     for name, part in parts.items():
         is_generator = isinstance(part, torch.Generator)
         states[f"part.{name}"] = part.get_state() if is_generator else part.state_dict()
     file = io.BytesIO()
     torch.save(states, file)
-    write_atomically(Path(path), file.getvalue())
+    write_atomically(path, file.getvalue())
+
+
+def check_parts(path: Path | str, parts: Mapping[str, Any]) -> None:
+    """Refuse what is no path, and parts without a state that can be kept."""
+    check_path(path=path)
+    for name, part in parts.items():
+        is_part = isinstance(part, torch.Generator) or hasattr(type(part), "load_state_dict")
+        check_field(is_part, name, "a model, optimiser or torch.Generator", type(part).__name__)
 
 
 def load(path: Path | str, **parts: Any) -> int:
     """Give the parts the states of a file, and return its update; 0 where there is no file.
 
-    Parts that are not named stay as they are. PyTorch's errors say which state does not fit.
+    Parts that are not named stay as they are. Raises `ResultsError` for a file that `save` has not
+    written or that has no such parts, and where a state does not fit, with PyTorch's words.
     """
+    check_parts(path, parts)
     if not Path(path).exists():
         return 0
-    states = torch.load(path, map_location="cpu", weights_only=True)
-    for name, part in parts.items():
-        set_state = part.set_state if isinstance(part, torch.Generator) else part.load_state_dict
-        set_state(states[f"part.{name}"])
-    return states["update"]
+    states: dict[str, Any] = {}
+    try:
+        states = torch.load(path, map_location="cpu", weights_only=True)
+        for name, part in parts.items():
+            is_generator = isinstance(part, torch.Generator)
+            (part.set_state if is_generator else part.load_state_dict)(states[f"part.{name}"])
+        return states["update"]
+    except Exception as error:  # of another file PyTorch and pickle raise nearly anything
+        found = f"{[*states]}: {error}" if states else f"another file: {type(error).__name__}"
+        raise ResultsError(f"{path}: expected states of {[*parts]}, found {found}") from error
 
 
 def resume(path: Path | str | None, updates: int, every: int = 1000, **parts: Any) -> Iterator[int]:
@@ -45,6 +63,8 @@ def resume(path: Path | str | None, updates: int, every: int = 1000, **parts: An
     for a training that keeps nothing. parts: as of `save`; PyTorch's own generators, of the CPU and
     of each GPU, are kept as well.
     """
+    check_whole(0, updates=updates)
+    check_whole(1, every=every)
     if torch.cuda.is_available():
         torch.cuda.init()  # Before, it has no generators.
     own = (torch.default_generator, *torch.cuda.default_generators)
