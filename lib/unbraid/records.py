@@ -5,9 +5,10 @@ results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,r
 """
 
 import json
+from numbers import Real
 from pathlib import Path
 
-from unbraid.checks import ResultsError, check_field, check_type
+from unbraid.checks import ResultsError, check_field, check_json, check_path, check_type
 from unbraid.data.fetch import repository_root
 from unbraid.files import write_atomically
 
@@ -52,6 +53,7 @@ def read_metrics(name: str, folder: Path | str | None = None) -> dict:
 
 def read_json(path: Path) -> dict:
     """Read JSON; a missing or damaged file is a ResultsError."""
+    check_path(path=path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -74,8 +76,9 @@ def read_csv(path: Path) -> list[dict[str, float]]:
 
 
 def write_json(path: Path | str, value: dict) -> None:
-    """Write JSON; NaN and infinity, which JSON does not have, are refused with a ValueError."""
-    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
+    """Write JSON; what it does not have, such as NaN and arrays, is refused with a ValueError."""
+    check_json(str(path), value)
+    text = json.dumps(value, indent=1, ensure_ascii=False)
     write_atomically(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
@@ -83,6 +86,10 @@ def as_csv(rows: list[dict]) -> bytes:
     """Rows with one set of names as a CSV file, floats with six digits."""
     import pandas as pd
 
+    check_type((list, tuple), rows=rows)
+    for number, row in enumerate(rows):
+        check_type(dict, **{f"rows[{number}]": row})
+        check_type((str, Real, type(None)), **{f"rows[{number}][{n!r}]": row[n] for n in row})
     is_table = rows and all(row.keys() == rows[0].keys() for row in rows)
     check_field(is_table, "rows", "one or more, of the same names", "others" if rows else "none")
     table = pd.DataFrame(rows)

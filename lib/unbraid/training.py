@@ -141,6 +141,9 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     calls = {name: given[name] or print for name in ("report", "on_progress")}
     check_type(Callable, draw=given["draw"], **calls)  # type: ignore[arg-type]
     check_type(Mapping, weights=given["weights"] or {}, identity=given["identity"] or {})
+    checks.check_json("identity", given["identity"])
+    checks.check_json("draw.digests", getattr(given["draw"], "digests", None))
+    checks.check_json("model.config", asdict(given["model"].config))
     check_whole(1, steps=given["steps"], batch_size=given["batch_size"])
     check_whole(1, every=1 if given["every"] is None else given["every"])
     started = os.environ.get("WORLD_SIZE", "1")  # by torchrun; all would write the same files
@@ -157,8 +160,7 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     check_field(are_decays, "betas", "two numbers from 0 to below 1", given["betas"])
     if given["gradient_norm"] is not None:
         check_number(0, gradient_norm=given["gradient_norm"])
-    path = Path(given["checkpoint"] or "run.ck")
-    check_field(not path.is_dir(), "checkpoint", "a file", f"the folder {path}")
+    checks.check_path(checkpoint=given["checkpoint"] or "run.ck")
     values = {"learning_rate": check_curve("learning_rate", given["learning_rate"], 0)}
     check_field(max(values["learning_rate"]) > 0, "learning_rate", "values above 0", 0)
     for name, weight in (given["weights"] or {}).items():
@@ -209,7 +211,7 @@ class Run:
         self.optimizer = torch.optim.Adam(model.parameters(), betas=settings["betas"])
         config = {f"model.{name}": value for name, value in asdict(model.config).items()}
         settings = settings | {"model": type(model).__name__} | config
-        self.identity = json.loads(json.dumps(settings, default=str))  # as in a file
+        self.identity = json.loads(json.dumps(settings, default=float))  # as in a file
         self.generators = {"data": Generator(), "codes": Generator(next(model.parameters()).device)}
         for number, generator in enumerate(self.generators.values()):
             generator.manual_seed(int(settings["seed"]) + number)
