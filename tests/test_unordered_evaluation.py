@@ -8,7 +8,7 @@ import torch
 from helpers import seeded
 from torch import nn
 from unbraid.data.sequences import Sequences
-from unbraid.data.sprites import ATTRIBUTES, CLASSES
+from unbraid.data.sprites import ATTRIBUTES, CLASSES, POSE_NAMES
 from unbraid.distributions import DiagonalGaussian
 
 from papers import datasets, evaluation, settings
@@ -30,7 +30,7 @@ def world():
     labels = {name: (torch.arange(PEOPLE) + shift) % 6 for shift, name in enumerate(ATTRIBUTES)}
     labels |= {"pose": pose, "action": pose // 4, "direction": pose % 4}
     names = {
-        "pose": tuple(f"walk front {number}" for number in range(TIMES)),
+        "pose": tuple(name for name in POSE_NAMES if name.startswith("walk"))[:TIMES],
         "action": ("walk", "cast", "slash"),
         "direction": ("front", "left", "right", "back"),
     }

@@ -16,7 +16,7 @@ from torch import Tensor
 from unbraid import checks
 from unbraid.checks import check_field, check_name, check_type, check_whole
 from unbraid.data.fetch import files, find
-from unbraid.data.sequences import Sequences
+from unbraid.data.sequences import Sequences, as_indices
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -49,6 +49,7 @@ def load_digits(split: str = "train", sample: bool = False) -> Digits:
     sample: of the training digits take these 4 000 in any case, so that runs can be repeated.
     """
     check_name("split", split, FILES)
+    check_type(bool, sample=sample)
     is_whole = split == "test" or (not sample and find("mnist", FILES["train"]))
     source = "mnist" if is_whole else "mnist-sample"
     images, numbers = [read_idx(path) for path in files(source, FILES[split]).values()]
@@ -145,6 +146,7 @@ class MovingDigits:
 
     def render(self, which: Tensor, positions: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W) of `which` (B, 2), red and green, at `positions` (B, T, 2, 2)."""
+        which = as_indices("which", which, len(self.images), len(positions), 2)
         inside = bool(((positions >= 0) & (positions <= 1)).all())
         check_field(inside, "positions", "values in [0, 1]", "others")
         count, length = positions.shape[:2]

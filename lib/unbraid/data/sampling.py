@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_type, check_whole, refuse
-from unbraid.data.sequences import Sequences
+from unbraid.checks import check_field, check_type, check_whole
+from unbraid.data.sequences import Sequences, as_indices
 
 
 def draw_rows(sequences: Sequences, count: int, generator: torch.Generator) -> Tensor:
@@ -46,8 +46,7 @@ class FrameSampler:
         self.observed = sequences.observed  # (M, T)
         shortest = int(self.observed.sum(1).min())
         check_whole(1, length=length)
-        if length > shortest:
-            refuse("length", f"at most the {shortest} of the shortest", length)
+        check_field(length <= shortest, "length", f"at most the {shortest} of the shortest", length)
         self.sequences, self.length = sequences, length
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
@@ -57,6 +56,8 @@ class FrameSampler:
 
     def steps(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Different frames (B, N) of each of the sequences `rows` (B,), in random order."""
+        rows = as_indices("rows", rows, len(self.sequences), "B")
+        check_type(torch.Generator, generator=generator)
         lots = torch.rand(len(rows), self.sequences.length, generator=generator)  # (B, T)
         lots = lots.masked_fill(~self.observed[rows], -1.0)
         return lots.topk(self.length, dim=1).indices
@@ -64,12 +65,8 @@ class FrameSampler:
     def take(self, rows: Tensor, steps: Tensor) -> Sequences:
         """The frames `steps` (B, N) of the sequences `rows` (B,), as floats, with their labels."""
         sequences = self.sequences
-        for name, each, count in (
-            ("rows", rows, len(sequences)),
-            ("steps", steps, sequences.length),
-        ):
-            is_there = not each.is_floating_point() and ((each >= 0) & (each < count)).all()
-            check_field(is_there, name, f"integers from 0 to {count - 1}", "others")
+        rows = as_indices("rows", rows, len(sequences), "B")
+        steps = as_indices("steps", steps, sequences.length, len(rows), "N")
         pairs = (rows[:, None], steps)
         labels = {}
         for name, values in sequences.labels.items():

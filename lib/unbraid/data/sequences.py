@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_type, refuse
+from unbraid.checks import check_field, check_name, check_names, check_type, refuse
 from unbraid.readable import Readable
 
 FEW = 5  # sequences: of more, rows drawn at random are hardly ever the first two alone
@@ -29,6 +29,20 @@ def as_tensor(name: str, values: object) -> Tensor:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name}: expected numbers in equal rows; {error}") from None
+
+
+def as_indices(name: str, values: object, count: int, *sizes: int | str) -> Tensor:
+    """Whole numbers from 0 to count - 1 as a tensor of these sizes, a letter for any; others are
+    refused by `name`.
+    """
+    rows = as_tensor(name, values)
+    pairs = list(zip(rows.shape, sizes, strict=False))
+    fits = len(sizes) == rows.ndim and all(a == b or isinstance(b, str) for a, b in pairs)
+    is_whole = rows.dtype != torch.bool and not rows.is_floating_point()
+    inside = fits and is_whole and bool(((rows >= 0) & (rows < count)).all())
+    axes = ", ".join(map(str, sizes))
+    check_field(inside, name, f"integers ({axes}) from 0 to {count - 1}", values)
+    return rows.long()
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,10 +76,10 @@ class Sequences(Readable):
         check_type(dict, labels=self.labels)
         check_type(Mapping, classes=self.classes)
         fields["frames"] = as_tensor("frames", self.frames)
-        labels = self.labels.items()
+        labels, classes = self.labels.items(), self.classes.items()
         fields["labels"] = {name: as_tensor(f"labels[{name!r}]", label) for name, label in labels}
         fields["mask"] = None if self.mask is None else as_tensor("mask", self.mask)
-        fields["classes"] = {name: tuple(names) for name, names in self.classes.items()}
+        fields["classes"] = {n: check_names(f"classes[{n!r}]", names) for n, names in classes}
         self._check_frames()
         self._check_labels()
         self._check_mask()

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_whole
+from unbraid.checks import as_array, check_field, check_name, check_seed, check_type, check_whole
 from unbraid.data.sequences import Sequences
 
 CALENDAR = {
@@ -26,6 +26,7 @@ MONTH_HOURS = 672  # 28 days: as much of each month as the shortest has
 
 def daily_mean(values: Tensor) -> Tensor:
     """Means of each 24 hours: (N, T, ...) becomes (N, T / 24, ...)."""
+    check_type(Tensor, values=values)
     hours = values.shape[1]
     check_field(hours % 24 == 0, "values", "whole days of 24 hours", f"{hours} hours")
     return values.unflatten(1, (-1, 24)).mean(2)
@@ -34,6 +35,7 @@ def daily_mean(values: Tensor) -> Tensor:
 def held_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """0 ... count - 1, shuffled: int(share * count) to train, the rest to validate; each sorted."""
     check_whole(1, count=count)
+    check_seed(seed)
     order, cut = np.random.default_rng(seed).permutation(count), int(share * count)
     check_field(0 < share < 1, "share", "a share between 0 and 1", share)
     return np.sort(order[:cut]), np.sort(order[cut:])
@@ -62,6 +64,8 @@ def cut_months(tables: list[pd.DataFrame]) -> tuple[np.ndarray, dict[str, np.nda
 
 def split_months(is_test: np.ndarray) -> dict[str, np.ndarray]:
     """The papers' split of months: the others than the test are shuffled, 85 % to train."""
+    is_test = as_array(is_test, "is_test")
+    check_field(is_test.dtype == bool, "is_test", "a mask of booleans, x == 1", is_test.dtype)
     numbers = np.flatnonzero(~is_test)
     train, validation = held_out(len(numbers), 0.85, seed=0)
     tests = np.flatnonzero(is_test)

@@ -66,7 +66,8 @@ def label_digits(waveforms: list[Tensor], columns: Tensor, split: str, about: st
 
 def equal_level(waveform: Tensor) -> Tensor:
     """A recording (samples,) minus its mean, at a root mean square of `LOUDNESS`."""
-    check_field(bool(waveform.isfinite().all()), "waveform", "finite samples", "others")
+    is_one = isinstance(waveform, Tensor) and waveform.ndim == 1 and waveform.isfinite().all()
+    check_field(is_one, "waveform", "a tensor of one recording (samples,), finite", waveform)
     waveform = waveform - waveform.mean()
     return waveform * (LOUDNESS / waveform.square().mean().sqrt().clamp(min=1e-6))
 
