@@ -91,8 +91,8 @@ def bound_per_frame(
     """elbo, log_likelihood, kl_<code>: means of one draw over one or more samples of one length,
     tensors or `Sequences`: <name>_per_frame in nats per frame, kl_static in nats per sequence.
     """
-    expected = "a list of them, [data]"
-    check_field(not hasattr(samples, "frames"), "samples", expected, type(samples).__name__)
+    is_list = isinstance(samples, Iterable) and not hasattr(samples, "frames")
+    check_field(is_list, "samples", "a list of them, [data]", type(samples).__name__)
     generator, parts, length = generator_for(model, seed), [], 0
     with evaluating(model):
         for batch in chain.from_iterable(batches(model, sample, size) for sample in samples):
@@ -118,8 +118,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
     check_type(Tensor, first=first, second=second)
     shapes = tuple(first.shape), tuple(second.shape)
     check_field(first.numel() > 0, "first", "one value or more", shapes[0])
-    if shapes[0] != shapes[1]:
-        refuse("second", f"the shape of first, {shapes[0]}", shapes[1])
+    check_field(shapes[0] == shapes[1], "second", f"the shape of first, {shapes[0]}", shapes[1])
     squares = (as_float(first) - as_float(second)).double().square()
     if mask is not None:
         if mask.dtype != torch.bool or mask.shape != shapes[0][: mask.ndim] or not mask.any():

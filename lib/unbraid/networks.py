@@ -45,9 +45,12 @@ def activation(name: str | float) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
-def stage_widths(image_size: int, width: int) -> list[int]:
-    """Channels after each halving of an image down to 4 x 4: `width`, and then twice as many."""
-    check_whole(1, image_size=image_size, width=width)
+def stage_widths(image_size: int, width: int, **sizes: int) -> list[int]:
+    """Channels after each halving of an image down to 4 x 4: `width`, and then twice as many.
+
+    sizes: others of the network, which are checked as well.
+    """
+    check_whole(1, image_size=image_size, width=width, **sizes)
     halvings = math.log2(image_size / 4)
     check_field(halvings in range(1, 20), "image_size", "8, 16, 32, 64, ...", image_size)
     return [width * 2**stage for stage in range(int(halvings))]
@@ -88,7 +91,7 @@ class ConvolutionalEncoder(nn.Sequential):
         activation_name: str | float = "leaky_relu",
         output: str | None = None,
     ):
-        widths = stage_widths(image_size, width)
+        widths = stage_widths(image_size, width, channels=channels, features=features)
         layers = halving_stages((channels, *widths), normalise, activation_name)
         last = nn.Conv2d(widths[-1], features, 4)
         layers += stage(last, normalise and output is not None, output or activation_name)
@@ -119,10 +122,10 @@ class ConvolutionalDecoder(nn.Sequential):
     ):
         check_name("output", output, ("sigmoid", "linear"))
         check_name("groups", groups, (0, 1))
+        widths = stage_widths(image_size, width, channels=channels, inputs=inputs)[::-1]
         layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
         if groups:
             layers = [nn.Linear(inputs, inputs), activation(activation_name), *layers]
-        widths = stage_widths(image_size, width)[::-1]
         for number, (before, after) in enumerate(pairwise((inputs, *widths))):
             stride, padding = (2, 1) if number else (1, 0)
             layer = nn.ConvTranspose2d(before, after, 4, stride, padding)
@@ -173,6 +176,7 @@ def mlp(
 ) -> nn.Sequential:
     """A dense network with a linear output, (..., inputs) to (..., outputs)."""
     check_whole(0, hidden_layers=hidden_layers)
+    check_whole(1, inputs=inputs, hidden=hidden, outputs=outputs)
     layers: list[nn.Module] = []
     for _ in range(hidden_layers):
         layers += [nn.Linear(inputs, hidden), activation(activation_name)]
@@ -185,6 +189,7 @@ class GaussianHead(nn.Module):
 
     def __init__(self, inputs: int, size: int, initial_log_variance: float = 0.0):
         super().__init__()
+        check_whole(1, inputs=inputs, size=size)
         self.mean = nn.Linear(inputs, size)
         self.log_variance = nn.Linear(inputs, size)
         self.add_start(initial_log_variance)
@@ -233,4 +238,5 @@ def run_recurrent(network: nn.LSTM, inputs: Tensor, lengths: Tensor | None = Non
 
 def count_parameters(module: nn.Module) -> int:
     """Number of trainable values."""
+    check_type(nn.Module, module=module)
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unbraid.checks import check_number, finite_array, refuse
+from unbraid.checks import check_field, check_number, finite_array, refuse
 
 Curve = float | Sequence[Sequence[float]] | Callable[[float], float]
 """A number, knots [[share, value], ...] of a linear `Schedule`, or a function of the share."""
@@ -31,6 +31,7 @@ class Schedule:
 
     def __call__(self, share: float) -> float:
         """The value after a share of the run, from 0 to 1."""
+        check_field(0 <= share <= 1, "share", "a share of the run, from 0 to 1", share)
         shares, values = np.array(self.knots, dtype=float).T
         return float(np.interp(share, shares, values))
 
@@ -51,6 +52,5 @@ def check_curve(name: str, curve: Curve, least: float = -math.inf) -> list[float
     values = [curve(percent / 100) for percent in range(101)] if callable(curve) else [curve]
     for value in values:
         check_number(**{name: value})
-        if value < least:
-            refuse(name, f"values from {least:g}", value)
+        check_field(value >= least, name, f"values from {least:g}", value)
     return [float(value) for value in values]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unbraid import records
-from unbraid.checks import ResultsError, check_field, check_type, refuse
+from unbraid.checks import ResultsError, check_field, check_names, check_type, refuse
 from unbraid.networks import evaluating, frame_encoder
 from unbraid.tensors import read_weights
 
@@ -46,7 +46,8 @@ class FrameJudge(nn.Module):
     ):
         super().__init__()
         check_type(Mapping, classes=classes)
-        self.classes = {name: tuple(map(str, names)) for name, names in classes.items()}
+        given = {name: check_names(f"classes[{name!r}]", each) for name, each in classes.items()}
+        self.classes = {name: tuple(map(str, names)) for name, names in given.items()}
         fewest = min([len(set(names)) for names in self.classes.values()], default=0)
         check_field(fewest >= 2, "classes", "two or more for each label", self.classes)
         sizes = {"image_size": image_size, "channels": channels, "width": width}
@@ -57,6 +58,7 @@ class FrameJudge(nn.Module):
         inputs = 2 * hidden if self.recurrent else features
         self.heads = nn.ModuleDict()
         for name, names in self.classes.items():
+            check_field("." not in name, "classes", "labels without a dot in their names", name)
             layers = nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, len(names))
             self.heads[name] = nn.Sequential(*layers)
         if self.recurrent:
@@ -121,8 +123,10 @@ def judge_probabilities(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
     Decoded frames may leave [0, 1] a little: they are cut. Frames of another range or of fewer
     pixels than the judge has learnt from are refused; raises ValueError.
     """
+    check_field(hasattr(judge, "sizes"), "judge", "a FrameJudge", type(judge).__name__)
     check_type(Tensor, frames=frames)
     size, is_float = judge.sizes["image_size"], frames.is_floating_point()
+    check_field(frames.numel() > 0, "frames", "one or more", tuple(frames.shape))
     if is_float and not float((frames - frames.clamp(0, 1)).abs().mean()) <= STRAY:
         low, high = map(float, frames.aminmax())
         refuse("frames", "values in [0, 1], or a little outside", f"{low:g} to {high:g}")

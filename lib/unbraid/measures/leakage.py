@@ -125,8 +125,7 @@ def leakage_matrix(
         for (name, target), (said, true, constant) in zip(targets.items(), outcomes, strict=True):
             cells.append((said.reshape(1, -1), true, target))
             losses.append([mean_loss(each, true, target) for each in (said, constant)])
-            if not losses[-1][1].any():
-                refuse(f"factor {name!r}", "test sequences that differ", "none")
+            check_field(losses[-1][1].any(), f"factor {name!r}", "different test sequences", "none")
     loss, base = np.swapaxes(losses, 0, 1)  # (cells, n) each
     value = np.maximum(1 - loss.sum(axis=1) / base.sum(axis=1), -1.0)
     by_group = np.apply_along_axis(partial(np.bincount, tested), 2, [loss, base])
@@ -311,10 +310,11 @@ def parse_inputs(
             frames.add(code.shape[1])
             rows |= {f"{name}, {how}": POOLINGS[how](code) for how in hows}
     known = {name: checks.as_array(each, f"factor {name!r}") for name, each in factors.items()}
+    for name, values in known.items():
+        check_field(values.ndim, f"factor {name!r}", "a list or an array (N, ...)", factors[name])
     lengths = [len(values) for values in (*rows.values(), *known.values())]
     check_field(len(set(lengths)) == 1, "codes, factors", "one row per sequence in all", lengths)
-    if len(frames) > 1:
-        refuse("codes", "equally many frames in all", sorted(frames))
+    check_field(len(frames) < 2, "codes", "equally many frames in all", sorted(frames))
     steps = frames.pop() if frames else None
     return rows, {name: read_factor(name, values, steps) for name, values in known.items()}
 
