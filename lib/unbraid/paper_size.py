@@ -6,6 +6,8 @@ The verdict is the one of REPRODUCTION.md, whose rule is here: papers/claims.py 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from unbraid.checks import check_name, check_whole
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -52,7 +54,8 @@ def print_verdict(source: str, rows: Sequence[Row], share: float, by_bar: bool =
     share: of the paper's updates. by_bar: the numbers are our own bar, as the paper has none.
     """
     reached = []
-    for title, ours, wanted, better, tolerance in rows:
+    for title, ours, wanted, better, tolerance in (Row(*row) for row in rows):
+        check_name("better", better, ("", "higher", "lower"))
         near = NEAR * abs(wanted) if tolerance is None else tolerance
         reached.append(is_reached(ours, wanted, better, 0.0 if by_bar else near))
         print(f"{title}: {ours:.3f}; {source}: {wanted:g}")
@@ -70,6 +73,7 @@ def tabulate_times(
     """
     import pandas as pd
 
+    check_whole(1, updates=updates)
     lines = {}
     for program, milliseconds, known in rows:
         ends = milliseconds if isinstance(milliseconds, tuple) else (milliseconds,)

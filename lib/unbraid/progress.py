@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from unbraid.checks import check_type
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -17,6 +19,7 @@ def progress_bar(iterable: Iterable, label: str, **options: object) -> "tqdm":
     It goes to the standard error, so that what a command prints can be piped on; in a notebook,
     where a red line would stay behind, to the standard output.
     """
+    check_type(Iterable, iterable=iterable)
     from tqdm import tqdm  # imported lazily: where models only train it may be missing
 
     file = sys.stdout if in_notebook() else sys.stderr

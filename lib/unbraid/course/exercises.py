@@ -135,6 +135,7 @@ def check(exercise: str, answer: object) -> Verdict:
         fault = str(error)
     except Exception as error:  # the learner's own function fails: the reason is what helps
         fault = f"Your code raises {type(error).__name__}{find_line(error)}: {error}"
+    check_type(str, judge=fault)
     return Verdict(exercise, not fault, f"not yet. {fault}" if fault else "right")
 
 

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from unbraid.checks import check_field, check_whole, refuse
+from unbraid.checks import check_field, check_type, check_whole, refuse
 from unbraid.course.images import as_clips, picture, show_image
 from unbraid.progress import is_watched
 
@@ -50,17 +50,11 @@ def film(
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
         images.append(Image.fromarray((255 * pixels).astype("uint8")))
     for number in stills:
-        check_still(number, len(steps))
+        check_whole((0, len(steps) - 1), still=number)
     last = len(images) - 1
     numbers = sorted({min(number, last) for number in stills or (0, len(images) // 2, last)})
     strip = write_above(stack_frames(images, numbers), titles)
     show_film([write_above(image, titles) for image in images], alt, milliseconds, strip)
-
-
-def check_still(number: int, count: int) -> None:
-    """Refuse the number of a picture that a film of `count` pictures does not have."""
-    check_whole(0, still=number)
-    check_field(number < count, "still", f"below {count}", number)
 
 
 def limit_count(count: int) -> int:
@@ -107,9 +101,10 @@ def animate(
 
     still: the number of the figure that stands for the film, by default the last.
     """
+    check_type(Callable, draw=draw)  # type: ignore[arg-type]
     check_whole(1, count=count)
     still = count - 1 if still is None else still
-    check_still(still, count)
+    check_whole((0, count - 1), still=still)
     pictures: list[np.ndarray] = []
     for number in range(limit_count(count)):
         figure = draw(number)
@@ -144,6 +139,7 @@ def show_film(
 
 def explore(draw: Callable[..., None], **controls: object) -> None:
     """Draw a figure; where somebody watches, with ipywidgets' controls for arguments of `draw`."""
+    check_type(Callable, draw=draw)  # type: ignore[arg-type]
     if is_watched():
         from ipywidgets import interact
 

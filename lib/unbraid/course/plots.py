@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageChops
 
-from unbraid.checks import check_field, check_name, refuse
+from unbraid import checks
+from unbraid.checks import check_field, check_name, check_type, check_whole, refuse
 from unbraid.course.films import animate, explore, film  # noqa: F401 - lessons take them here
 from unbraid.course.images import (  # noqa: F401
     DIGITS,
@@ -70,10 +71,11 @@ def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
 
     It is seen from this folder or the clone's notebooks/. Raises `ValueError` for any other file.
     """
+    checks.check_path(path=path)
+    check_whole(1, width=width)
     drawing = find_beside_notebooks(path).read_bytes()
     mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
-    if mark.encode() not in drawing:
-        refuse(path, f"<svg {mark}>", "none")
+    check_field(mark.encode() in drawing, str(path), f"<svg {mark}>", "none")
     show_image("svg+xml", drawing, alt, width)
 
 
@@ -86,10 +88,9 @@ def grid(
     """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from 1."""
     frames = as_clips("sequences", sequences)
     rows, length = frames.shape[:2]
-    if len(labels) not in (0, rows):
-        refuse("labels", f"one for each of {rows} rows", labels)
+    check_field(len(labels) in (0, rows), "labels", f"one for each of {rows} rows", labels)
     size = (0.75 * length + (1.3 if labels else 0.2), 0.75 * rows + 0.45)
-    ax = ax or plt.subplots(figsize=size)[1]
+    ax = choose_axes(ax, *size)
     image = picture(frames.reshape(-1, *frames.shape[2:]), rows)
     ax.imshow(image)
     height, width = image.shape[0] / rows, image.shape[1] / length  # of a tile, in pixels
@@ -100,10 +101,17 @@ def grid(
     return ax
 
 
+def choose_axes(ax: Axes | None, width: float, height: float) -> Axes:
+    """The axes that are given, or new ones of so many inches."""
+    check_type((Axes, type(None)), ax=ax)
+    return ax or plt.subplots(figsize=(width, height))[1]
+
+
 def table_axes(rows: int, columns: int, left: float = 1.0, zoom: float = 3) -> Axes:
     """Axes for a `grid` of pictures of 32 pixels, each `zoom` pixels of the page wide and high;
     left: inches for the words beside the rows.
     """
+    check_whole(1, rows=rows, columns=columns)
     width, height = (zoom * (33 * count - 1) / 100 for count in (columns, rows))
     figure = plt.figure(figsize=(left + width, height + 0.5), layout="none")
     shares = (left / (left + width), 0, width / (left + width), height / (height + 0.5))
@@ -128,12 +136,16 @@ def heatmap(
     """
     import seaborn  # imported lazily, because that takes a second
 
-    values = np.asarray(matrix, dtype=float)
-    check_field(values.ndim == 2 and values.size > 0, "matrix", "rows and columns", values.shape)
+    values = checks.as_array(matrix, "matrix")
+    fits = values.ndim == 2 and values.size > 0 and values.dtype.kind in "biufO"
+    check_field(fits, "matrix", "rows and columns of numbers", f"{values.dtype} {values.shape}")
+    values = values.astype(float)
+    check_field(not np.isinf(values).any(), "matrix", "no infinity (NaN stays blank)", "some")
+    checks.check_number(0, high=high)
+    check_whole(0, digits=digits or 0)
     for name, names, count in zip(("rows", "columns"), (rows, columns), values.shape, strict=True):
-        if len(names) not in (0, count):
-            refuse(name, f"{count} names or none", names)
-    ax = ax or plt.subplots(figsize=(1.2 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2))[1]
+        check_field(len(names) in (0, count), name, f"{count} names or none", names)
+    ax = choose_axes(ax, 1.2 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2)
     look: dict[str, Any] = {"vmin": 0, "vmax": high, "cmap": "cividis", "square": True}
     if diverging:
         look |= {"vmin": -high, "cmap": "RdBu_r"}
@@ -170,6 +182,8 @@ def leakage(
     for name, given, more in (("limits", limits, (2,)), ("p_values", p_values, ())):
         if given is not None and np.shape(given) != (*values.shape, *more):
             refuse(name, (*values.shape, *more), np.shape(given))
+    p = np.ravel([] if p_values is None else p_values)
+    check_field(((p >= 0) & (p <= 1) | np.isnan(p)).all(), "p_values", "shares, 0 to 1", "others")
     ax = heatmap(values, ax, rows, columns, "skill", digits=None)
     for row, column in np.argwhere(np.isfinite(values)):
         text, style = write_number(values[row, column]), ink(ax, values[row, column])

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from matplotlib.figure import Figure
 
+from unbraid.checks import check_type
 from unbraid.course import plots
 from unbraid.progress import is_watched
 
@@ -24,6 +25,8 @@ def watch(training: Iterable[Step], draw: Callable[[], Figure], alt: str) -> Ite
     stays.
     alt: as in `plots.show`.
     """
+    check_type(Iterable, training=training)
+    check_type(Callable, draw=draw)  # type: ignore[arg-type]
     place, spent, begun = uuid4().hex, 0.0, perf_counter()
     shown = begun
     for step in training:
