@@ -18,9 +18,10 @@ from unbraid.codes import (
     root_mean_square,
 )
 from unbraid.course import exercises, films, plots, workshop
+from unbraid.course.watch import watch
 from unbraid.data import fetch, series, speech, sprites
-from unbraid.data.moving_digits import Digits, MovingDigits
-from unbraid.data.sampling import FrameSampler
+from unbraid.data.moving_digits import Digits, MovingDigits, load_digits
+from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences, as_float
 from unbraid.distributions import DiagonalGaussian
 from unbraid.interventions import move_one, swap, traverse
@@ -33,7 +34,10 @@ from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
-from unbraid.schedules import Schedule
+from unbraid.paper_size import Row, print_verdict, tabulate_times
+from unbraid.progress import progress_bar
+from unbraid.schedules import Schedule, schedule_value
+from unbraid.variants import PublishedSeries
 
 from papers.encoded import generation_scores
 from papers.judge import fit_judge
@@ -66,10 +70,21 @@ STATIC = torch.rand(3, 4)
 ELEMENT = SingleElement(image_size=8, width=4)
 PEOPLE, CUT = np.arange(60) // 10, np.arange(60) % 3 == 0
 MATRIX = leakage_matrix({"x": CODE}, {"y": HAIR}, permutations=1)
+PLACES = torch.rand(1, 5, 2, 2)
 
 
 def leak(codes=CODE, factor=HAIR, **options):
     return leakage_matrix({"x": codes}, {"y": factor}, **options)
+
+
+def fit(**options):
+    draw = SequenceSampler(Sequences(CLIPS[..., :8, :8]))
+    return training.fit(ELEMENT, draw, steps=1, batch_size=2, accelerator="cpu", **options)
+
+
+def answer(judge, found):
+    exercises.expect("0.0", judge=judge)
+    return exercises.check("0.0", found)
 
 
 FAULTS = (  # the field, and the call
@@ -279,6 +294,81 @@ FAULTS = (  # the field, and the call
     ("name: .*did you mean kl", lambda: workshop.check("32", "kll", None)),
     ("dynamic: .*none", lambda: checks.check_name("dynamic", "x", [])),
     ("labels: .{,300}$", lambda: checks.refuse("labels", "others", STEPS)),
+    ("length", lambda: Bound(ROW, {"a": ROW}, 0)),
+    # flags
+    ("sample: .*bool, found str", lambda: load_digits(sample="no")),
+    ("raw: .*bool, found str", lambda: kraskov(X, Y, raw="no")),
+    # what is no array
+    *[("factor 'y': .*list", lambda y=y: leak(factor=y)) for y in (None, 3, "y", {"a": 1}, {1, 2})],
+    ("factor 'y': .*found <map", lambda: leak(factor=map(int, HAIR))),
+    ("factor 'y': .*found <function", lambda: leak(factor=leak)),
+    # names
+    ("poses: .*list of names", lambda: sprites.visible_attributes("walk front 0")),
+    ("poses: .*did you mean", lambda: sprites.visible_attributes(["walk front 9"])),
+    ("poses: .{,2000}$", lambda: sprites.visible_attributes(["walk"])),
+    ("dynamic: .*found True", lambda: checks.check_names("dynamic", True)),
+    (r"classes\['row'\]: .*differ", lambda: replace(SHORT, classes={"row": ("a", "a", "b")})),
+    (r"classes\['row'\]: .*list of names", lambda: replace(SHORT, classes={"row": "abc"})),
+    (r"classes\['side'\]: .*list of names", lambda: FrameJudge({"side": "left"})),
+    ("classes: .*a dot", lambda: FrameJudge({"top.colour": ("red", "blue")})),
+    ("number: expected one of '11', 22", lambda: workshop.check(11, "kl", None)),
+    # functions and loops
+    ("draw: .*Callable", lambda: films.animate(None, 3, "Three figures of nothing.")),
+    ("draw: .*Callable", lambda: films.explore("draw", unit=(0, 3))),
+    ("draw: .*Callable", lambda: list(watch(range(3), None, "A figure of nothing."))),
+    ("training: .*Iterable", lambda: list(watch(3, print, "A figure of nothing."))),
+    ("iterable: .*Iterable", lambda: progress_bar(5, "steps")),
+    ("samples: .*SingleElement", lambda: bound_per_frame(MODEL, ELEMENT, 0)),
+    ("judge: .*str, found bool", lambda: answer(lambda found: found > 2, 3)),
+    # paths
+    ("path: .*None", lambda: ELEMENT.save(None)),
+    ("path: .*None", lambda: records.read_json(None)),
+    ("path: .*None", lambda: plots.show_svg(None, "A drawing of nothing.")),
+    ("path: .*dict", lambda: records.write_json({"loss": 1}, "w.json")),
+    ("checkpoint: .*int", lambda: fit(checkpoint=5)),
+    # objects of other classes
+    ("judge: .*SingleElement", lambda: judge_classes(ELEMENT, CLIPS[:, 0])),
+    ("frames: .*one or more", lambda: judge_classes(JUDGE, CLIPS[:0])),
+    ("ax: .*Axes or None, found str", lambda: plots.grid(CLIPS, ax="left")),
+    ("ax: .*Axes or None, found str", lambda: plots.heatmap(X, ax="left")),
+    ("matrix: .*<U1", lambda: plots.heatmap([["a", "b"]])),
+    ("matrix: .*object", lambda: plots.heatmap(MATRIX)),
+    ("matrix: .*infinity", lambda: plots.heatmap([[1, math.inf]])),
+    ("high", lambda: plots.heatmap(X, high=0)),
+    ("digits", lambda: plots.heatmap(X, digits=-1)),
+    ("p_values: .*0 to 1", lambda: plots.leakage(X, p_values=100 * X)),
+    ("rows", lambda: plots.table_axes(0, 3)),
+    ("module: .*generator", lambda: networks.count_parameters(MODEL.parameters())),
+    ("values: .*list", lambda: IndependentPrediction.config_class.of(["factors"])),
+    # numbers of rows
+    (r"rows: .*\(B\) from 0 to 2", lambda: FrameSampler(SHORT, 1).steps([0, 3], torch.Generator())),
+    ("generator", lambda: FrameSampler(SHORT, 1).each(0)),
+    (r"steps: .*\(3, N\)", lambda: FrameSampler(SHORT, 1).take(ROW, ROW)),
+    ("which: .*0 to 1", lambda: MovingDigits(DIGITS, 32, 5).render([[0, -1]], PLACES)),
+    (r"which: .*\(1, 2\)", lambda: MovingDigits(DIGITS, 32, 5).render([[0, 1]] * 2, PLACES)),
+    ("which", lambda: MovingDigits(DIGITS, 32, 5).render([[0.0, 1.0]], PLACES)),
+    ("is_test: .*booleans", lambda: series.split_months(np.array([0, 1, 1, 0]))),
+    ("seed", lambda: series.held_out(20, 0.5, -1)),
+    ("values: .*ndarray", lambda: series.daily_mean(np.zeros((2, 48)))),
+    ("waveform: .*one recording", lambda: speech.equal_level(torch.rand(2, 800))),
+    # what is written
+    (r"w.json\['a'\]\[1\]: .*nan", lambda: records.write_json("w.json", {"a": [0, math.nan]})),
+    (r"w.json\['a'\]: .*float32", lambda: records.write_json("w.json", {"a": np.float32(1)})),
+    ("a name in w.json: .*int64", lambda: records.write_json("w.json", {np.int64(1): 0})),
+    ("rows: .*dict", lambda: records.write_csv("w.csv", {"a": [1, 2]})),
+    (r"rows\[0\]: .*list", lambda: records.write_csv("w.csv", [[1, 2]])),
+    (r"rows\[0\]\['a'\]: .*Tensor", lambda: records.write_csv("w.csv", [{"a": torch.zeros(1)}])),
+    (r"identity\['data'\]: .*object", lambda: fit(identity={"data": object()})),
+    (r"identity\['data'\]: .*tolist", lambda: fit(identity={"data": X})),
+    # shares and sizes
+    ("share", lambda: schedule_value([[0, 1], [1, 0]], 50)),
+    ("share", lambda: Schedule([[0, 1], [1, 0]])(math.nan)),
+    ("size", lambda: networks.GaussianHead(8, 0)),
+    ("hidden", lambda: networks.mlp(3, 4.0, 2, 1)),
+    ("features", lambda: FrameJudge({"digit": ("0", "1")}, 16, features=8.0)),
+    ("kind: .*series", lambda: PublishedSeries(kind="images", window=1)),
+    ("better: expected one of '', higher", lambda: print_verdict("A", [Row("b", 1, 1, "up")], 1)),
+    ("updates", lambda: tabulate_times("1000", [])),
 )
 
 
