@@ -152,6 +152,14 @@ def test_the_verdict_is_told_before_anything_is_scored(monkeypatch):
     assert told[0].verdict_table() == found.verdict_table() and found.doubts == ["a doubt"]
 
 
+@pytest.mark.parametrize("name, value", (("on_verdict", "print"), ("dynamic", True)))
+def test_no_function_and_no_list_are_refused_before_anything_is_read(name, value):
+    with pytest.raises(
+        ValueError, match=f"^{name}: expected .* or None, found {type(value).__name__}"
+    ):
+        measure.measure({}, {}, **{name: value})
+
+
 def test_kinds_of_factors_are_doubted(fast):
     codes, factors = liars()
     given = {name: values[:, None] for name, values in factors.items()}  # as columns

@@ -17,7 +17,7 @@ from unbraid import files, records
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import SequenceModel
 from unbraid.training import TrainingError
-from unbraid_extras import own_data, own_training
+from unbraid_extras import own_data, own_report, own_training
 from unbraid_extras.__main__ import explain
 from unbraid_extras.__main__ import run as run_command
 
@@ -360,6 +360,36 @@ def test_few_sequences_and_those_of_unequal_length_are_refused():
         for value in wrong:
             with pytest.raises(ValueError, match=f"^{name}: expected a whole number"):
                 own_training.choose("single_element", odd, **{name: value})
+
+
+SIX = Sequences(torch.rand(6, 4, 3, 8, 8), {"hair": torch.arange(6)}, ("hair",))
+DATA = own_data.OwnData(dict.fromkeys(own_data.SPLITS, SIX), [], {}, "films")
+PLAN = own_training.choose("single_element", DATA, steps=1)
+DONE = own_training.Trained(PLAN, PLAN.model_class(PLAN.config), {}, [])
+
+
+@pytest.mark.parametrize(
+    "field, call",
+    (
+        ("data: .*OwnData, found Sequences", lambda to: own_training.choose("single_element", SIX)),
+        ("data: .*OwnData, found str", lambda to: own_training.choose("single_element", "a.npz")),
+        ("plan: .*Plan, found OwnData", lambda to: own_training.train(DATA, PLAN, to)),
+        ("data: .*OwnData, found Plan", lambda to: own_training.train(PLAN, PLAN, to)),
+        ("again: .*bool, found str", lambda to: own_training.train(PLAN, DATA, to, again="no")),
+        ("folder: .*None", lambda to: own_training.train(PLAN, DATA, None)),
+        ("trained: .*SingleElement", lambda to: own_report.write(DONE.model, DATA, to)),
+        ("data: .*Sequences", lambda to: own_report.write(DONE, SIX, to)),
+        ("dynamic: .*list of names", lambda to: own_report.write(DONE, DATA, to, "hair")),
+        ("dynamic: .*did you mean hair", lambda to: own_report.write(DONE, DATA, to, ["hiar"])),
+        ("folder: .*has written", lambda to: own_report.write(DONE, DATA, to)),
+        ("folder: .*None", lambda to: own_report.write(DONE, DATA, None)),
+        ("words: .*list", lambda to: run_command(f"train --data a.npz --to {to}")),
+    ),
+)
+def test_wrong_objects_are_refused_by_name_and_nothing_is_written(field, call, tmp_path):
+    with pytest.raises(ValueError, match=f"^{field}"):
+        call(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("size", (8, 16, 32, 64, 128, 256))

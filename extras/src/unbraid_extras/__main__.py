@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unbraid.checks import check_field, check_name, check_seed
+from unbraid.checks import check_field, check_name, check_seed, check_type
 from unbraid.files import quiet_pipe
 
 from unbraid_extras.arrays import LARGEST_SEED
@@ -127,9 +127,8 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
         show(report.verdict_table())
         print("bits and scores follow, which take three times as long ...", file=sys.stderr)
 
-    made = provenance([codes, factors], words)
-    report = measure_codes(arrays, known, on_verdict=print_verdict, **options)
-    report = replace(report, provenance=made)
+    made: dict[str, Any] = {"provenance": provenance([codes, factors], words)}
+    report = replace(measure_codes(arrays, known, on_verdict=print_verdict, **options), **made)
     show(report.rest_table())
     for written, text in ((json, report.as_json), (html, report.as_html)):
         if written:
@@ -177,6 +176,7 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
 
 def run(words: Sequence[str]) -> None:
     """Run a command; its errors are raised."""
+    check_type((list, tuple), words=words)
     options = vars(build_parser().parse_args(words or ["--help"]))
     check_seed(options["seed"], LARGEST_SEED)
     options.pop("run")(**options, words=words)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
-from unbraid.checks import check_seed, number_groups, to_index
+from unbraid.checks import check_seed, check_type, number_groups, to_index
 from unbraid.measures.doubts import doubt_index, doubt_matrix, doubt_spellings
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
@@ -173,15 +173,16 @@ def measure(
     alone. Raises ValueError, with its name, for an array that cannot be measured.
     """
     check_seed(seed, LARGEST_SEED)
+    check_type((Iterable, type(None)), dynamic=dynamic)
+    check_type((Callable, type(None)), on_verdict=on_verdict)
     arrays, known = check_inputs(codes, factors, dynamic, groups)
     doubts, unit = doubt_index(arrays), "sequences"
     is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
     if is_copy.any():
         unit = "different sequences"
-        doubts.append(
-            f"{is_copy.sum()} of {len(is_copy)} rows are exact copies of others, in codes and "
-            "factors: each is taken once (if they are sequences of their own, name groups)"
-        )
+        copies = f"{is_copy.sum()} of {len(is_copy)} rows are exact copies of others, in codes and"
+        remedy = "each is taken once (if they are sequences of their own, name groups)"
+        doubts.append(f"{copies} factors: {remedy}")
         arrays = {name: code[~is_copy] for name, code in arrays.items()}
         known = {name: values[~is_copy] for name, values in known.items()}
         check_inputs(arrays, known, dynamic)
@@ -193,10 +194,9 @@ def measure(
 
     # Codes of steps are pooled in every way, because their mean over time can hide what a step
     # tells, and a step what all steps tell together.
-    options: dict[str, Any] = {"pooling": tuple(POOLINGS), "seed": seed}
+    options: dict[str, Any] = {"pooling": tuple(POOLINGS), "seed": seed, "groups": numbers}
     wanted = np.clip(cells / SIGNIFICANCE, FEWEST_PERMUTATIONS, MOST_PERMUTATIONS)
-    options |= {"groups": numbers, "permutations": int(wanted)}
-    read = partial(leakage_matrix, arrays, known, **options)
+    read = partial(leakage_matrix, arrays, known, permutations=int(wanted), **options)
     own = assign_codes(arrays, known, dynamic)
     kinds, constants, more = {}, {}, []
     for name, values in known.items():

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
+from unbraid.checks import check_field, check_names, check_path, check_type
 from unbraid.codes import concatenate, decode_all, root_mean_square
 from unbraid.course import films, plots
 
@@ -29,7 +30,7 @@ from unbraid_extras import measure, own_labels, pages
 from unbraid_extras.arrays import check_inputs, read_arrays
 from unbraid_extras.own_data import OwnData
 from unbraid_extras.own_page import MOST_SEQUENCES, Page, average, widen
-from unbraid_extras.own_training import Trained, write_known
+from unbraid_extras.own_training import Trained, read_marker, write_known
 
 LEFT = 0.3  # of the error of the mean over time: with more, it is said what to try
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
@@ -57,6 +58,12 @@ def write(
 
     dynamic: labels, a value per sequence, of the motion; None: it is not said which these are.
     """
+    check_type(Trained, trained=trained)
+    check_type(OwnData, data=data)
+    check_names("dynamic", dynamic or (), data.splits["test"].labels)
+    check_path(folder=folder)
+    is_of_run = "written" in read_marker(Path(folder))
+    check_field(is_of_run, "folder", "the one into which own_training.train has written", folder)
     page, folder = Page(trained.model, data, dynamic), Path(folder)
     page.obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
     sections = {
@@ -70,8 +77,7 @@ def write(
     title = f"What the model has learnt from {about}"
     html = pages.render("own_report.html.j2", title=title, page=page, **sections)
     parts = list_measured(page)
-    codes = concatenate([page.codes[name] for name in parts])
-    write_known(folder / "codes.npz", pack_arrays(codes))
+    write_known(folder / "codes.npz", pack_arrays(concatenate([page.codes[n] for n in parts])))
     if factors := list_factors(page, parts):
         write_known(folder / "factors.npz", pack_arrays(factors))
     path = folder / "report.html"
@@ -172,10 +178,9 @@ def show_reconstructions(page: Page) -> dict[str, object]:
                 remedy = f"--size {2 * side}, as {side} pixels lose fine shapes, or {remedy}"
             page.advice.append(f"{model / min(means):.0%} of a mean's error is left; try {remedy}.")
     else:
-        page.verdict.append(
-            "The model has learnt little: a mean without any motion is at least as near to the "
-            f"test sequences as what is decoded (error {min(means):.3f} against {model:.3f})."
-        )
+        said = "The model has learnt little: a mean without any motion is at least as near to the"
+        said += f" test sequences as what is decoded (error {min(means):.3f} against {model:.3f})."
+        page.verdict.append(said)
     table = [("test split", "root mean square error")]
     table += [(name, f"{error:.4f}") for name, error in errors.items()]
     shown = {"observed": as_drawn(page, test.frames[:SHOWN], test.observed[:SHOWN])}
@@ -231,10 +236,8 @@ def show_swaps(page: Page) -> dict[str, object] | None:
 def show_labels(page: Page) -> dict[str, object] | None:
     """What linear models read off codes and off inputs, and swaps before a linear judge."""
     if not page.test.labels:
-        page.verdict.append(
-            "Without labels it cannot be concluded whether the codes are disentangled; a file "
-            "of labels (--labels) says what should be where."
-        )
+        said = "Without labels it cannot be concluded whether the codes are disentangled"
+        page.verdict.append(f"{said}; a file of labels (--labels) says what should be where.")
         return None
     usable = [name for name, why in page.obstacles.items() if not why]
     said = "cannot be concluded, because"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from unbraid import files, records
-from unbraid.checks import check_field, check_name, check_seed, check_whole
+from unbraid.checks import check_field, check_name, check_path, check_seed, check_type, check_whole
 from unbraid.codes import bound_per_frame
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
@@ -167,20 +167,19 @@ def choose(
     check_name("model", model, MODELS)
     check_seed(seed)
     check_counts(steps=steps, batch_size=batch_size)
+    check_type(OwnData, data=data)
     check_readable(model, data)
     train = data.splits["train"]
     table = tomllib.loads(Path(__file__).with_name("own_models.toml").read_text("utf-8"))
-    key = model
-    if train.kind == "series":
-        key = "recordings" if data.kind == "recordings" else "series"
+    key = model if train.kind == "frames" else "series"
+    key = data.kind if data.kind == "recordings" else key
     options = table[key]
-    cost, reasons = options.pop("cost"), options.pop("reasons")
+    (begin, each), reasons = options.pop("cost"), options.pop("reasons")
     model_class = SpeechElement if key == "recordings" else MODELS[model]
     config = model_class.config_class.of(options.pop("config") | fit_sizes(model, train))
     drawn = min(DRAWN_FRAMES, train.length) if model == "unordered" else None
 
     batch_size = batch_size or min(LARGEST_BATCH, len(train))
-    begin, each = cost
     if train.kind == "frames":  # Networks for larger frames have fewer channels.
         each *= train.frames.shape[-1] / 32
     seconds = begin + each * batch_size * (drawn or train.length)
@@ -272,8 +271,7 @@ class Watch:
             if not in_notebook():  # whose outputs are the same each time
                 done += f", {row['seconds'] * (1 / share - 1) / 60:.1f} min left"
             text = "training {elbo_per_frame:.4g}, validation {validation:.4g} nats per step"
-            text = f"{text.format(**self.rows[-1])}, best at {self.best}"
-            print(f"  {done}: {text}", flush=True)
+            print(f"  {done}: {text.format(**self.rows[-1])}, best at {self.best}", flush=True)
         if self.is_flat:
             print(f"  the validation bound no longer grows: kept is update {self.best}", flush=True)
         return self.is_flat
@@ -294,6 +292,10 @@ def train(
     `TrainingError` for a run of other settings or data in the folder without `again`, and
     `ValueError` for files that no run here wrote.
     """
+    check_type(Plan, plan=plan)
+    check_type(OwnData, data=data)
+    check_type(bool, again=again)
+    check_path(folder=folder)
     folder = Path(folder)
     with keep_alone(folder):
         check_folder(folder)
@@ -301,10 +303,9 @@ def train(
         if begun := {} if again else read_marker(folder):
             differing = [name for name in settings if begun["settings"].get(name) != settings[name]]
             if differing:
-                raise TrainingError(
-                    f"{folder}: expected a run of these settings and data, found one with other "
-                    f"{', '.join(differing)}; --again replaces it, --to names another folder"
-                )
+                expected = f"{folder}: expected a run of these settings and data, found one with"
+                remedy = "--again replaces it, --to names another folder"
+                raise TrainingError(f"{expected} other {', '.join(differing)}; {remedy}")
         else:
             for name in (*RESULTS, *WORKING, *REPORTED):  # The old marker stays until now.
                 (folder / name).unlink(missing_ok=True)
