@@ -62,8 +62,7 @@ def write(
     check_type(OwnData, data=data)
     check_names("dynamic", dynamic or (), data.splits["test"].labels)
     check_path(folder=folder)
-    is_of_run = "written" in read_marker(Path(folder))
-    check_field(is_of_run, "folder", "the one into which own_training.train has written", folder)
+    check_field("written" in read_marker(Path(folder)), "folder", "that of the training", folder)
     page, folder = Page(trained.model, data, dynamic), Path(folder)
     page.obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
     sections = {

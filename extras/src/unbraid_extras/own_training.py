@@ -172,10 +172,9 @@ def choose(
     train = data.splits["train"]
     table = tomllib.loads(Path(__file__).with_name("own_models.toml").read_text("utf-8"))
     key = model if train.kind == "frames" else "series"
-    key = data.kind if data.kind == "recordings" else key
-    options = table[key]
+    options = table[data.kind if data.kind == "recordings" else key]
     (begin, each), reasons = options.pop("cost"), options.pop("reasons")
-    model_class = SpeechElement if key == "recordings" else MODELS[model]
+    model_class = SpeechElement if data.kind == "recordings" else MODELS[model]
     config = model_class.config_class.of(options.pop("config") | fit_sizes(model, train))
     drawn = min(DRAWN_FRAMES, train.length) if model == "unordered" else None
 
