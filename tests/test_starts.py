@@ -1,5 +1,7 @@
 """papers/c/starts.py: notebook 32's model without its ideas, and what its swaps are asked."""
 
+from functools import partial
+
 import pytest
 import torch
 from unbraid import MovingDigits, load_digits
@@ -69,9 +71,10 @@ def test_what_each_code_reads_is_what_the_ideas_say(ideas):
         early[:, 0] = 0  # the anchor, which d sees only through the subtraction
         _, (changed, _) = model.posterior(early, torch.zeros_like)
     one_element, subtract = starts.IDEAS[ideas]
-    assert torch.equal(s, other) == one_element
-    assert torch.allclose(d, changed) == (not subtract)
-    assert torch.equal(s, plain_s[0]) == one_element and torch.equal(d, plain_d[0]) == subtract
+    alike = partial(torch.allclose, atol=1e-5)  # with and without gradients, last bits differ
+    assert alike(s, other) == one_element
+    assert alike(d, changed) == (not subtract)
+    assert alike(s, plain_s[0]) == one_element and alike(d, plain_d[0]) == subtract
 
 
 def test_a_run_has_a_row_and_circling_digits_are_measured(monkeypatch):

@@ -381,7 +381,7 @@ DONE = own_training.Trained(PLAN, PLAN.model_class(PLAN.config), {}, [])
         ("data: .*Sequences", lambda to: own_report.write(DONE, SIX, to)),
         ("dynamic: .*list of names", lambda to: own_report.write(DONE, DATA, to, "hair")),
         ("dynamic: .*did you mean hair", lambda to: own_report.write(DONE, DATA, to, ["hiar"])),
-        ("folder: .*has written", lambda to: own_report.write(DONE, DATA, to)),
+        ("folder: .*that of the training", lambda to: own_report.write(DONE, DATA, to)),
         ("folder: .*None", lambda to: own_report.write(DONE, DATA, None)),
         ("words: .*list", lambda to: run_command(f"train --data a.npz --to {to}")),
     ),

@@ -140,6 +140,8 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     # A callback that was not given passes the check as any function does.
     calls = {name: given[name] or print for name in ("report", "on_progress")}
     check_type(Callable, draw=given["draw"], **calls)  # type: ignore[arg-type]
+    expected = "a sampler, which is made with its data"
+    check_field(not isinstance(given["draw"], type), "draw", expected, given["draw"])
     check_type(Mapping, weights=given["weights"] or {}, identity=given["identity"] or {})
     checks.check_json("identity", given["identity"])
     checks.check_json("draw.digests", getattr(given["draw"], "digests", None))

@@ -122,7 +122,7 @@ def read_named(path: Path, field: str) -> Arrays:
         return arrays
     except Exception as error:  # zipfile and pickle raise nearly anything for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
-        remedy = "write arrays with numpy.savez, or a dict of tensors with torch.save"
+        remedy = "write arrays with numpy.savez (objects .astype(str)), or tensors with torch.save"
         raise ValueError(f"{field}: {path.name} cannot be read ({reason}); {remedy}") from None
 
 

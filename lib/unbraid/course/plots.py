@@ -86,7 +86,7 @@ def grid(
     xlabel: str = "frame",
 ) -> Axes:
     """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from 1."""
-    frames = as_clips("sequences", sequences)
+    frames, labels = as_clips("sequences", sequences), list(labels)
     rows, length = frames.shape[:2]
     check_field(len(labels) in (0, rows), "labels", f"one for each of {rows} rows", labels)
     size = (0.75 * length + (1.3 if labels else 0.2), 0.75 * rows + 0.45)

@@ -169,8 +169,9 @@ class MovingDigits:
         """What `render` shows, and its labels: red_digit, green_digit (B,), static; red_position,
         green_position (B, T, 2), dynamic.
         """
+        frames = self.render(which, positions)  # which checks both
         red, green = self.digits.labels[which].unbind(1)
         static = {"red_digit": red, "green_digit": green}
         dynamic = {"red_position": positions[:, :, 0], "green_position": positions[:, :, 1]}
-        frames, names = self.render(which, positions), (tuple(static), tuple(dynamic))
+        names = tuple(static), tuple(dynamic)
         return Sequences(frames, static | dynamic, *names, self.digits.split, self.provenance)
