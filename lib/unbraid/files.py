@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from unbraid.checks import check_path
-
 ROOM = "make room and do the same again, which goes on, or name another folder"
 
 
 def write_atomically(path: Path | str, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part of either."""
+    from unbraid.checks import check_path  # imported lazily, because commands' help needs no NumPy
+
     check_path(path=path)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,6 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from unbraid.checks import check_type
-
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -19,8 +17,11 @@ def progress_bar(iterable: Iterable, label: str, **options: object) -> "tqdm":
     It goes to the standard error, so that what a command prints can be piped on; in a notebook,
     where a red line would stay behind, to the standard output.
     """
-    check_type(Iterable, iterable=iterable)
     from tqdm import tqdm  # imported lazily: where models only train it may be missing
+
+    from unbraid.checks import check_type  # and because commands' help needs no NumPy
+
+    check_type(Iterable, iterable=iterable)
 
     file = sys.stdout if in_notebook() else sys.stderr
     return tqdm(iterable, desc=label, leave=False, disable=not is_watched(), file=file, **options)
