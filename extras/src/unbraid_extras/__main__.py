@@ -127,8 +127,9 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
         show(report.verdict_table())
         print("bits and scores follow, which take three times as long ...", file=sys.stderr)
 
-    made: dict[str, Any] = {"provenance": provenance([codes, factors], words)}
-    report = replace(measure_codes(arrays, known, on_verdict=print_verdict, **options), **made)
+    made = provenance([codes, factors], words)
+    report = measure_codes(arrays, known, on_verdict=print_verdict, **options)
+    report = replace(report, provenance=made)
     show(report.rest_table())
     for written, text in ((json, report.as_json), (html, report.as_html)):
         if written:

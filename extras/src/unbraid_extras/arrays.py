@@ -13,8 +13,8 @@ from unbraid.checks import (
     as_array,
     check_classes,
     check_field,
-    check_name,
     check_named,
+    check_names,
     measurable_array,
     number_groups,
     to_index,
@@ -135,9 +135,7 @@ def check_inputs(
     """Codes and factors as arrays, checked as far as the measures do not check them."""
     check_named(codes=codes, factors=factors)
     arrays = {name: measurable_array(f"code {name!r}", code) for name, code in codes.items()}
-    check_field(not isinstance(dynamic, str), "dynamic", "a list of names", repr(dynamic))
-    for name in dynamic or ():
-        check_name("dynamic", name, factors)
+    check_names("dynamic", () if dynamic is None else dynamic, factors)
     for name, code in arrays.items():
         hint = "; for one unit pass x[:, None]" if code.ndim == 1 else ""
         holds = code.ndim in (2, 3) and code.size > 0

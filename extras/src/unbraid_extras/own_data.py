@@ -395,7 +395,9 @@ def assemble(
     missing = torch.cat([~sequences.observed.flatten() for sequences in splits.values()])
     share = f"{float(missing.float().mean()):.1%}, left out by the mask" * bool(missing.any())
     taken = [("missing, or after the end", share or "none")]
-    return OwnData(splits, notes, {}, raw.kind, scale, {}, "", raw.columns, units, {}, taken)
+    return OwnData(
+        splits, notes, {}, raw.kind, scale, columns=raw.columns, units=units, taken=taken
+    )
 
 
 def stack(clips: list[Clip], steps: int) -> tuple[Tensor, Tensor]:

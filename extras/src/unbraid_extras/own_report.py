@@ -60,7 +60,7 @@ def write(
     """
     check_type(Trained, trained=trained)
     check_type(OwnData, data=data)
-    check_names("dynamic", dynamic or (), data.splits["test"].labels)
+    check_names("dynamic", () if dynamic is None else dynamic, data.splits["test"].labels)
     check_path(folder=folder)
     check_field("written" in read_marker(Path(folder)), "folder", "that of the training", folder)
     page, folder = Page(trained.model, data, dynamic), Path(folder)

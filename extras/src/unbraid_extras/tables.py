@@ -54,7 +54,10 @@ def read_table(
     options: dict[str, Any] = {"names": names, "header": 0, "index_col": False}
     options |= {"dtype": {key: str}, "encoding": "utf-8-sig", "low_memory": False}
     gaps = {name: [""] for name in names if name != key}
-    table = pd.read_csv(path, keep_default_na=False, na_values=gaps, **options)
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=gaps, **options)
+    except ValueError as error:  # pandas' own errors are ValueErrors
+        raise ValueError(f"{where}: expected a table, found {str(error).splitlines()[0]}") from None
     check_field(len(table) == count, where, f"{count} rows", len(table))
     for name in names:
         if name == key:
@@ -92,6 +95,8 @@ def read_names(path: Path, where: str, key: str | None = None) -> tuple[list[str
         expected = "commas between cells, and quotes around whole cells alone"
         found = f"{error}, in line {reader.line_num if reader else 1}"
         raise ValueError(f"{where}: expected {expected}, found {found}") from None
+    except OSError as error:
+        raise ValueError(f"{where}: expected a file, found {error.strerror}") from None
     check_field(count > 0, where, "a line of names and at least one below it", "none")
     return names, count
 
