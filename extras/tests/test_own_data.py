@@ -993,6 +993,7 @@ READ = {  # what is seen only when the files are read
     "torn gif": (damaged(".gif"), "z.gif"),
     "a damaged flac": (damaged(".flac"), "z.flac"),
     "nothing observed": (arrays(x=GAPS), "rows: .*1 in 1"),
+    "steps last": (arrays(x=np.zeros((8, 1, 40))), "1 in 0 .axes are sequences, steps, variables"),
     "one colour": (arrays(x=FRAMES * 0), "rows: .*one colour"),
     "a stack": (odd_picture("z.tif", more=2), "b/z.tif .*3 pictures"),
     "no picture": (lambda p: file("z.png")(pictures(p) / "b").parent, "b/z.png"),

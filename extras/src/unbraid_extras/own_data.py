@@ -290,7 +290,8 @@ def cut(raw: RawSequences, part: np.ndarray | None, how: Reading) -> tuple[list[
         values, observed = raw.read(number)
         sequence, count, name = (values, observed), len(observed), raw.names[number]
         seen, expected = observed.sum(), "2 observed steps or more in each"
-        check_field(seen > 1, raw.kind, expected, f"{seen} in {name}")
+        found = f"{seen} in {name}" + " (axes are sequences, steps, variables)" * (count == 1)
+        check_field(seen > 1, raw.kind, expected, found)
         expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
         check_field(length or count <= LONGEST, raw.kind, expected, f"{count} in {name}")
         steps = length or count

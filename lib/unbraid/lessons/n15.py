@@ -15,18 +15,37 @@ COORDINATES = ["orange x", "orange y", "blue x", "blue y"]
 SIZES = {"features": 96, "K": 2, "d": 16, "hidden": 64, "depth": 2, "v": 0.1}
 
 
-def know(model, frames, wanted):
+def know(model, frames, wanted, probe=None):
     """R² of each column of wanted (N, any), from each factor at the last frame."""
+    probe = probe or KNeighborsRegressor(15)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(*frames.shape[:2], model.K * model.d, generator=generator)
     with torch.no_grad():
         z = model.filter(frames, noise)[0][:, -1]  # (N, K d)
     scores, half = np.zeros((model.K, wanted.shape[1])), len(z) // 2
     for factor, code in enumerate(z.chunk(model.K, 1)):  # (N, d)
-        neighbours = KNeighborsRegressor(15).fit(code[:half], wanted[:half])
-        guess = neighbours.predict(code[half:])
+        guess = probe.fit(code[:half], wanted[:half]).predict(code[half:])
         scores[factor] = r2_score(wanted[half:], guess, multioutput="raw_values")
     return scores
+
+
+def find_centres(frames):
+    """The middle of each digit, in pixels from the upper left, (B, T, digit, 2)."""
+    light = frames[:, :, :2].clamp(min=0) ** 2  # a plane for each digit
+    pixels = torch.arange(float(frames.shape[-1]))
+    total = light.sum((-2, -1))
+    x = (light.sum(-2) * pixels).sum(-1) / total
+    y = (light.sum(-1) * pixels).sum(-1) / total
+    return torch.stack([x, y], -1)
+
+
+def decode_waiting(run, frames):
+    """What a run decodes if nothing waits, if factor 0 waits, and if factor 1 does."""
+    with torch.no_grad():
+        return [
+            run.decode(run.encode(frames)),
+            *(run.freeze(frames, k) for k in (0, 1)),
+        ]
 
 
 def name_grouping(scores):
@@ -58,21 +77,9 @@ def open_seed(number):
     return open_run(path, small_networks(32), all_at_once, **SIZES)
 
 
-def find_centres(frames):
-    """The middle of each digit, in pixels from the upper left, (B, T, digit, 2)."""
-    light = frames[:, :, :2].clamp(min=0) ** 2  # a plane for each digit
-    pixels = torch.arange(float(frames.shape[-1]))
-    total = light.sum((-2, -1))
-    x = (light.sum(-2) * pixels).sum(-1) / total
-    y = (light.sum(-1) * pixels).sum(-1) / total
-    return torch.stack([x, y], -1)
-
-
 def measure_travel(run, frames):
     """The share of its movement that a coordinate keeps while a factor waits."""
-    with torch.no_grad():
-        films = [run.decode(run.encode(frames)), run.freeze(frames, 0)]
-        films.append(run.freeze(frames, 1))
+    films = decode_waiting(run, frames)
     free, *frozen = (find_centres(each)[:, 1:].std(1).mean(0) for each in films)
     return np.stack([(each / free).flatten().numpy() for each in frozen])
 
