@@ -92,16 +92,14 @@ class Figure:
         nearer = found.low if self.better == "higher" else found.high
         return "yes" if self.beats(nearer, self.next) else "in the mean"
 
-    def format_published(self) -> str:
-        """What the paper prints and the next best score of its table; "" without a number."""
+    def list_published(self) -> tuple[str, str]:
+        """What the paper prints, and the next best score of its table; "" without a number."""
         shown = self.shown
         if self.published is not None and not shown:
             shown = format_number(self.published, self.digits)
+        other = "" if self.next is None else format_number(self.next, self.digits)
         unit = f" {self.unit}" if self.unit else ""
-        parts = [f"paper: {shown}{unit}"] if shown else []
-        if self.next is not None:
-            parts.append(f"next best: {format_number(self.next, self.digits)}{unit}")
-        return "; ".join(parts)
+        return f"{shown}{unit}" if shown else "", f"{other}{unit}" if other else ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +124,7 @@ class Claim:
     claim: str
     source: str
     size: str
+    result: str = ""
     figures: Sequence[Figure] = ()
     run: str = ""
     at_size: bool = True
@@ -265,14 +264,25 @@ class Claim:
             seeds.append(f"**{number}**" if ships.get(seed) else number)
         return seeds
 
-    def format_ours(self) -> str:
-        """Our figures, and beside each what the paper prints and the next best score."""
-        lines, measured = [], self.list_measured()
+    def list_figures(self) -> list[tuple[str, str, str, str]]:
+        """Each figure's title, our value, the paper's and the next best score; "" for none."""
+        measured, rows = self.list_measured(), []
         for figure in self.figures:
             ours = self.format_figure(figure) if figure in measured else ""
-            texts = filter(None, (ours, figure.format_published()))
-            lines.append(f"{figure.title}: {'; '.join(texts)}")
-        return "<br>".join([*lines, self.remark] if self.remark else lines) or "–"
+            rows.append((figure.title, ours, *figure.list_published()))
+        if self.remark:
+            title, _, value = self.remark.rpartition(": ")
+            rows.append((title, value, "", ""))
+        return rows
+
+    def format_ours(self) -> str:
+        """Our figures, and beside each what the paper prints and the next best score, in a cell."""
+        lines = []
+        for title, ours, paper, other in self.list_figures():
+            values = {"": ours, "paper: ": paper, "next best: ": other}
+            texts = [name + value for name, value in values.items() if value]
+            lines.append(f"{title}: {'; '.join(texts)}")
+        return "<br>".join(lines) or "–"
 
     def format_size(self) -> str:
         """Our runs' size, their seeds and, where it is known, the share of the paper's length."""
@@ -324,10 +334,13 @@ class Claim:
 
     def format_row(self, with_command: bool = True) -> tuple[str, ...]:
         """The row of the claim in a table; with_command: that makes what was not tried."""
-        bars = {figure.bar for figure in self.figures if figure.bar is not None}
-        source = self.source + "".join(f"; our bar {bar}" for bar in sorted(bars))
-        claim = f"{self.claim} ({source})"
+        claim = f"{self.claim} ({self.format_source()})"
         return claim, self.format_ours(), self.format_size(), self.format_verdict(with_command)
+
+    def format_source(self) -> str:
+        """Where the paper makes the claim, and our own bars, where we use some."""
+        bars = {figure.bar for figure in self.figures if figure.bar is not None}
+        return self.source + "".join(f"; our bar {bar}" for bar in sorted(bars))
 
 
 def list_answers(question: str, answers: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ results/tables.toml says which figures results/README.md shows, claims.toml what
 import json
 import re
 import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -86,6 +86,17 @@ def show_limits(folder: str, run: str, name: str, digits: int = 2) -> str:
 def show_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
     """The mean of a column of a CSV in these rows, one a seed, with its interval."""
     return format_mean([*claims.read_table_figure(table, rows, name).values()], digits)
+
+
+def show_mean_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
+    """The mean of a column of a CSV in these rows, one a seed."""
+    return format_number(fmean(claims.read_table_figure(table, rows, name).values()), digits)
+
+
+def show_percent_cell(table: str, name: str, **rows: Any) -> str:
+    """The mean of a share in these rows of a CSV, one a seed, in percent."""
+    mean = fmean(claims.read_table_figure(table, rows, name).values())
+    return f"{format_number(100 * mean, 0)} %"
 
 
 def show_states(folder: str, run: str, name: str, least: float) -> str:
@@ -172,6 +183,8 @@ def name_helpers(rows: list[Claim]) -> dict[str, Callable[..., str]]:
         "percent": show_percent,
         "limits": show_limits,
         "cell": show_cell,
+        "mean_cell": show_mean_cell,
+        "percent_cell": show_percent_cell,
         "states": show_states,
         "groupings": show_groupings,
         "share": show_share,
@@ -207,21 +220,23 @@ def render_head(paper: str) -> str:
 def render_reproduction() -> str:
     """REPRODUCTION.md, from reproduction.md.j2, the claims and results/."""
     text = Path(__file__).with_name("reproduction.md.j2").read_text(encoding="utf-8")
-    rows, lines = read_claims(), []
-    for claim in rows:
-        first, *others = claim.format_row()
-        lines.append((f"{claim.paper}: {first}", *others))
+    rows = read_claims()
     helpers, runs = name_helpers(rows), claims.list_runs(rows)
-    scope = []
+    scope, results, numbers = [], [], []
     for paper in read_papers():
         sentence, rest = (fill(each, **helpers) for each in (paper.sentence, paper.not_tested))
-        name = f"- **{paper.paper}**: {paper.title}, {paper.link}."
-        scope.append(f"{name} {sentence} *Not tested here:* {rest}")
+        scope.append(f"**Paper {paper.paper}**, {paper.title}, {paper.link}. {sentence}")
+        scope.append(f"*Not tested here:* {rest}")
+        of_paper = [claim for claim in rows if claim.paper == paper.paper]
+        names = {f"{paper.paper}{place}": claim for place, claim in enumerate(of_paper, start=1)}
+        results += [f"### Paper {paper.paper}", list_results(names, helpers)]
+        numbers += [render_numbers(name, claim) for name, claim in names.items()]
     judged, needed = count_needed(rows)
     return fill(
         text,
-        scope="\n".join(scope),
-        table=markdown_table(TITLES, lines),
+        scope="\n\n".join(scope),
+        results="\n\n".join(results),
+        numbers="\n\n".join(numbers),
         runs=len(runs),
         shipped=sum(runs.values()),
         judged=spell_part(judged, needed),
@@ -232,6 +247,36 @@ def render_reproduction() -> str:
         swaps=read_csv(records.results() / FULL / "published-seed0.swaps.csv"),
         **helpers,
     )
+
+
+def list_results(names: Mapping[str, Claim], helpers: Mapping[str, Any]) -> str:
+    """A table of claims by name: what each says, what we found in one sentence, the verdict."""
+    titles = ("", "the paper's claim", "what we found", "verdict")
+    lines = []
+    for name, claim in names.items():
+        result = fill(claim.result, **helpers) or "We have no run."
+        lines.append((f"[{name}](#{name.lower()})", claim.claim, result, claim.find_verdict()))
+    return markdown_table(titles, lines)
+
+
+def render_numbers(name: str, claim: Claim) -> str:
+    """The numbers behind a claim: source, runs and verdict, and a table of the figures.
+
+    The table has no column for what no figure of the claim has.
+    """
+    size, verdict = (
+        text.replace("<br>", "; ") for text in (claim.format_size(), claim.format_verdict())
+    )
+    runs = f" *Our runs:* {size}." if claim.list_measured() else ""
+    source = claim.format_source()
+    text = f"### {name}\n\n{claim.claim} ({source})\n\n*Verdict:* {verdict}.{runs}"
+    rows = claim.list_figures()
+    if not rows:
+        return text
+    titles = ("figure", "ours", "paper", "next best")
+    kept = [place for place in range(len(titles)) if any(row[place] for row in rows)]
+    lines = [[row[place] for place in kept] for row in rows]
+    return f"{text}\n\n{markdown_table([titles[place] for place in kept], lines)}"
 
 
 def render_readme() -> str:

@@ -141,8 +141,8 @@ def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(
     assert many.format_ours() == "score: 0.65 ± 0.21"
     two = toy([0.4, None, 0.6], figure={"bar": 0.4})  # 12.71 standard errors of .1
     assert two.format_ours() == "score: 0.50 ± 1.27 (seeds: **0.40**, 0.60)"
-    once = toy([0.5], remark="so", figure={"bar": 0.4})
-    assert once.format_ours() == "score: **0.50**<br>so"
+    once = toy([0.5], remark="chance: so", figure={"bar": 0.4})
+    assert once.format_ours() == "score: **0.50**<br>chance: so"
     assert once.format_size() == "its own<br>*one seed*, all of the paper's updates"
 
 
@@ -327,11 +327,47 @@ def test_runs_that_lack_what_they_need_are_counted(toy):
 # ---- what the pages say
 
 
-def read_rows():
-    """The rows of the main table of REPRODUCTION.md as it stands in the clone, as cells."""
+def test_reproduction_has_a_sentence_and_the_numbers_of_every_claim():
+    """As it stands in the clone: a row of section 2 leads to a part of section 4."""
     page = (records.results().parent / "REPRODUCTION.md").read_text(encoding="utf-8")
-    lines = page.split("\n| " + " | ".join(pages.TITLES) + " |\n|---|---|---|---|\n")[1]
-    return [line[2:-2].split(" | ") for line in lines.split("\n\n")[0].splitlines()]
+    rows = [line for line in page.splitlines() if line.startswith("| [")]
+    assert len(rows) == len(claims.read_claims())
+    for claim, row in zip(claims.read_claims(), rows, strict=True):
+        name, text, result, verdict = row[2:-2].split(" | ")
+        link = re.fullmatch(r"\[(\w+)\]\(#(\w+)\)", name)
+        assert link and link[1].lower() == link[2] and link[1][0] == claim.paper
+        assert text == claim.claim and verdict == claim.find_verdict()
+        assert (result == "We have no run.") == (verdict == "not tried")
+        part = page.partition(f"\n### {link[1]}\n\n")[2].partition("\n### ")[0]
+        assert part.startswith(f"{claim.claim} ({claim.format_source()})")
+        for _title, *values in claim.list_figures():
+            assert all(f"| {value} |" in part for value in values if value)
+
+
+def test_the_numbers_of_a_claim_have_no_empty_column(toy):
+    figures = [
+        claims.Figure("a", "score", published=0.4, unit="bits"),
+        claims.Figure("b", "other", better="higher", next=0.3),
+    ]
+    text = pages.render_numbers("A1", toy([0.5] * 3, 70, figures=figures, remark="chance: 0.1"))
+    assert text.splitlines() == [
+        "### A1",
+        "",
+        "c (Table 1)",
+        "",
+        "*Verdict:* not reproduced; better than the next best: yes; a perfect copy would pass: "
+        "100 %. *Our runs:* its own; 3 seeds, 70 % of the paper's updates.",
+        "",
+        "| figure | ours | paper | next best |",
+        "|---|---|---|---|",
+        "| a | 0.50 bits | 0.40 bits |  |",
+        "| b | 0.50 |  | 0.30 |",
+        "| chance | 0.1 |  |  |",
+    ]
+    alone = pages.render_numbers("A1", toy([0.5], figure={"bar": 0.4}))
+    assert "| figure | ours |\n|---|---|\n| score | **0.50** |" in alone
+    untried = pages.render_numbers("A1", toy([0.5], run="", size="–", figures=[]))
+    assert untried.splitlines()[2:] == ["c (Table 1)", "", "*Verdict:* not tried."]
 
 
 def find_unsure(row):
@@ -347,8 +383,7 @@ def find_unsure(row):
 
 
 def test_every_row_has_an_interval_or_says_one_seed():
-    rows = read_rows()
-    assert len(rows) == len(claims.read_claims())
+    rows = [claim.format_row() for claim in claims.read_claims()]
     assert [row[0] for row in rows if find_unsure(row)] == []
     for row in rows:  # A row with a run says how many.
         is_tried = not row[3].startswith("not tried")
