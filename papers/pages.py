@@ -274,9 +274,9 @@ def render_numbers(name: str, claim: Claim) -> str:
     if not rows:
         return text
     titles = ("figure", "ours", "paper", "next best")
-    kept = [place for place in range(len(titles)) if any(row[place] for row in rows)]
-    lines = [[row[place] for place in kept] for row in rows]
-    return f"{text}\n\n{markdown_table([titles[place] for place in kept], lines)}"
+    columns = [column for column in zip(titles, *rows, strict=True) if any(column[1:])]
+    names, *lines = zip(*columns, strict=True)
+    return f"{text}\n\n{markdown_table(names, lines)}"
 
 
 def render_readme() -> str:
