@@ -239,3 +239,11 @@ def test_the_syllabus_says_what_its_paths_leave_out():
         "paper A",
         "everything",
     }
+
+
+def test_the_library_in_readme_runs_as_it_is_printed(capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec(code, {})
+    printed = capsys.readouterr().out
+    assert re.search(r"static +1\.00 .*\n", printed) and "dynamic, averaged" in printed

@@ -91,6 +91,23 @@ def test_a_film_has_a_picture_per_step_titles_above_and_a_still(shown):
     assert still.size == (82, 18 + 3 * 40 + 2 * 4)  # three frames below the titles
 
 
+def test_the_rows_of_a_film_have_their_names_at_the_left(shown):
+    alt = "Four clips of three steps each, in two rows."
+    look = {"rows": 2, "scale": 2, "titles": ["one", "two"], "still": 1}
+    films.film(np.ones((4, 3, 1, 20, 20)), alt, **look)
+    _, plain = read_film(shown)
+    films.film(np.ones((4, 3, 1, 20, 20)), alt, **look, names=["up", "down"])
+    film, still = read_film(shown)
+    margin = still.width - plain.width
+    assert margin > 0 and film.width == still.width and still.height == plain.height
+    grey = np.asarray(film.convert("L"))[18:]  # below the titles
+    assert all(half[:, :margin].max() > 150 for half in np.split(grey, 2))
+    right = [np.asarray(image)[:, width:] for image, width in ((still, margin), (plain, 0))]
+    assert np.abs(right[0][18:].astype(int) - right[1][18:]).max() < 2  # the pictures stay
+    with pytest.raises(ValueError, match="names"):
+        films.film(np.ones((4, 3, 1, 20, 20)), alt, **look, names=["up"])
+
+
 def test_a_still_shows_the_frames_that_are_named_below_each_other(shown):
     clips = np.zeros((1, 5, 1, 30, 60))
     clips[0, :, 0, 20:] = np.arange(5)[:, None, None] / 4  # the lower third: brighter and brighter

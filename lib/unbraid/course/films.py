@@ -35,26 +35,30 @@ def film(
     milliseconds: int = 250,
     titles: Sequence[str] = (),
     still: int | Sequence[int] = (),
+    names: Sequence[str] = (),
 ) -> None:
     """Show clips (N, T, C, H, W) in [0, 1] side by side, as a film that repeats and can be stopped.
 
     scale: pixels of the page that show one, each way. milliseconds: of a frame.
     titles: a word or two above each column. still: by default first, middle and last frames.
+    names: a word or two to the left of each row.
     """
     check_whole(1, rows=rows, scale=scale, milliseconds=milliseconds)
     steps, stills = as_clips("clips", clips).swapaxes(0, 1), np.ravel(still).tolist()
     if len(titles) * rows not in (0, len(clips)):
         refuse("titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
+    check_field(len(names) in (0, rows), "names", f"one for each of {rows} rows", names)
     images = []
     for frames in steps[: limit_count(len(steps))]:
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
-        images.append(Image.fromarray((255 * pixels).astype("uint8")))
+        images.append(write_left(Image.fromarray((255 * pixels).astype("uint8")), names))
     for number in stills:
         check_whole((0, len(steps) - 1), still=number)
     last = len(images) - 1
     numbers = sorted({min(number, last) for number in stills or (0, len(images) // 2, last)})
-    strip = write_above(stack_frames(images, numbers), titles)
-    show_film([write_above(image, titles) for image in images], alt, milliseconds, strip)
+    margin = find_margin(names)
+    strip = write_above(stack_frames(images, numbers), titles, margin)
+    show_film([write_above(image, titles, margin) for image in images], alt, milliseconds, strip)
 
 
 def limit_count(count: int) -> int:
@@ -76,8 +80,30 @@ def stack_frames(images: Sequence[Image.Image], numbers: Sequence[int]) -> Image
     return page
 
 
-def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
-    """The image below a black strip with the titles, each above its share of the width."""
+def find_margin(names: Sequence[str]) -> int:
+    """The width in pixels of a strip that the longest name fits."""
+    return max((8 * len(name) for name in names), default=0)
+
+
+def write_left(image: Image.Image, names: Sequence[str]) -> Image.Image:
+    """The image to the right of a black strip with the names, each at its share of the height."""
+    if not names:
+        return image
+    margin = find_margin(names)
+    page = Image.new("RGB", (image.width + margin, image.height), "black")
+    page.paste(image, (margin, 0))
+    pen = ImageDraw.Draw(page)
+    for number, name in enumerate(names):
+        middle = (number + 0.5) * image.height / len(names)
+        pen.text((margin - 6, middle), name, fill="white", anchor="rm", font_size=12)
+    return page
+
+
+def write_above(image: Image.Image, titles: Sequence[str], margin: int = 0) -> Image.Image:
+    """The image below a black strip with the titles, each above its share of the width.
+
+    margin: pixels at the left that have no title.
+    """
     if not titles:
         return image
     strip = 18  # pixels
@@ -85,7 +111,7 @@ def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
     page.paste(image, (0, strip))
     pen = ImageDraw.Draw(page)
     for number, title in enumerate(titles):
-        middle = (number + 0.5) * image.width / len(titles)
+        middle = margin + (number + 0.5) * (image.width - margin) / len(titles)
         pen.text((middle, strip - 4), title, fill="white", anchor="ms", font_size=12)
     return page
 
