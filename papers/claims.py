@@ -275,22 +275,13 @@ class Claim:
             rows.append((title, value, "", ""))
         return rows
 
-    def format_ours(self) -> str:
-        """Our figures, and beside each what the paper prints and the next best score, in a cell."""
-        lines = []
-        for title, ours, paper, other in self.list_figures():
-            values = {"": ours, "paper: ": paper, "next best: ": other}
-            texts = [name + value for name, value in values.items() if value]
-            lines.append(f"{title}: {'; '.join(texts)}")
-        return "<br>".join(lines) or "–"
-
     def format_size(self) -> str:
         """Our runs' size, their seeds and, where it is known, the share of the paper's length."""
         measured = self.list_measured()
         if not measured:
             return self.size
         count = max(len(self.read_values(figure)) for figure in measured)
-        text = f"{self.size}<br>{count} seeds" if count > 1 else f"{self.size}<br>*one seed*"
+        text = f"{self.size}; {count} seeds" if count > 1 else f"{self.size}; *one seed*"
         shares = [f"{100 * share:.0f} %" for share in self.read_shares() if share < 1]
         if self.read_share() >= 1:
             text += ", all of the paper's updates"
@@ -298,15 +289,15 @@ class Claim:
             text += f", {' to '.join(dict.fromkeys(shares))} of the paper's updates"
         return text
 
-    def format_verdict(self, with_command: bool = True) -> str:
-        """The verdict with what it rests on; with_command: and with what makes a missing run."""
+    def format_verdict(self) -> str:
+        """The verdict with what it rests on, and with the command that makes a missing run."""
         verdict = self.find_verdict()
         lines = [verdict]
-        if self.command and with_command and verdict in MISSED:
+        if self.command and verdict in MISSED:
             lines = [f"{verdict}; a full run: `{self.command}`"]
         if verdict == "inconclusive" and self.is_unseparated():
             lines.append("not yet separated")
-        return "<br>".join(filter(None, [*lines, self.print_next(), self.print_power()]))
+        return "; ".join(filter(None, [*lines, self.print_next(), self.print_power()]))
 
     def is_unseparated(self) -> bool:
         """Whether the claim names a good state of its runs, and no run is in it."""
@@ -331,11 +322,6 @@ class Claim:
                 share = pass_share(values, tolerance, one_sided=bool(figure.better))
                 shares[figure.title] = f"{100 * share:.0f} %"
         return list_answers("a perfect copy would pass", shares)
-
-    def format_row(self, with_command: bool = True) -> tuple[str, ...]:
-        """The row of the claim in a table; with_command: that makes what was not tried."""
-        claim = f"{self.claim} ({self.format_source()})"
-        return claim, self.format_ours(), self.format_size(), self.format_verdict(with_command)
 
     def format_source(self) -> str:
         """Where the paper makes the claim, and our own bars, where we use some."""

@@ -19,7 +19,7 @@ from unbraid.checks import ResultsError, SettingsError
 from unbraid.lessons.n15 import name_grouping
 from unbraid.training import choose_accelerator
 
-from papers import claims, evaluation, pages, tables
+from papers import evaluation, pages, tables
 from papers.a import full_size as paper_a
 from papers.b import full_size as paper_b
 from papers.c import full_size as paper_c
@@ -103,11 +103,11 @@ def measure(settings: RunSettings, seed: int, folder: Path) -> dict[str, float]:
 
 
 def print_verdicts(run: str) -> None:
-    """The rows of REPRODUCTION.md that a run answers."""
-    for claim in claims.read_claims():
-        if claim.run == run:
-            row = "<br>".join(claim.format_row(with_command=False))
-            print(row.replace("<br>", "\n"), end="\n\n")
+    """The parts of REPRODUCTION.md that a run answers."""
+    for letter in "ABC":
+        for name, claim in pages.name_claims(letter).items():
+            if claim.run == run:
+                print(pages.render_numbers(name, claim), end="\n\n")
 
 
 def main() -> None:

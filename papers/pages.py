@@ -25,12 +25,6 @@ PAPERS = {"A": "13", "B": "20", "C": "30"}  # the notebook of each part that sho
 FULL = "single_element/sprites/full"
 HEAD = "claims"  # the tag of the cell that shows them
 BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # of README.md, between marks
-TITLES = (
-    "claim of the paper",
-    "our figures, and the paper's",
-    "size and length of our runs",
-    "verdict",
-)
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -205,15 +199,19 @@ def fill(text: str, **names: Any) -> str:
 # ---- claims
 
 
+def name_claims(paper: str) -> dict[str, Claim]:
+    """The claims of a paper by their names in REPRODUCTION.md, such as "A1"."""
+    of_paper = [claim for claim in read_claims() if claim.paper == paper]
+    return {f"{paper}{place}": claim for place, claim in enumerate(of_paper, start=1)}
+
+
 def render_head(paper: str) -> str:
     """The cell of a notebook that shows what a paper claims and what came out."""
-    shown = [claim for claim in read_claims() if claim.paper == paper and claim.head]
-    table = markdown_table(TITLES, [claim.format_row(with_command=False) for claim in shown])
-    bold = "; bold seeds have their weights included" if "**" in table else ""
+    shown = {name: claim for name, claim in name_claims(paper).items() if claim.head}
     return (
-        "**What the paper claims, and what came out here.** The [glossary](../docs/glossary.md) "
-        f"explains the terms. ± is the 95 % interval over seeds{bold}. All claims, and what a "
-        "verdict means: [REPRODUCTION.md](../REPRODUCTION.md).\n\n" + table
+        "**What the paper claims, and what came out here.** [REPRODUCTION.md](../REPRODUCTION.md) "
+        "gives the numbers behind each line, their intervals, and what a verdict means.\n\n"
+        + list_results(shown, name_helpers(read_claims()), page="../REPRODUCTION.md")
     )
 
 
@@ -227,8 +225,7 @@ def render_reproduction() -> str:
         sentence, rest = (fill(each, **helpers) for each in (paper.sentence, paper.not_tested))
         scope.append(f"**Paper {paper.paper}**, {paper.title}, {paper.link}. {sentence}")
         scope.append(f"*Not tested here:* {rest}")
-        of_paper = [claim for claim in rows if claim.paper == paper.paper]
-        names = {f"{paper.paper}{place}": claim for place, claim in enumerate(of_paper, start=1)}
+        names = name_claims(paper.paper)
         results += [f"### Paper {paper.paper}", list_results(names, helpers)]
         numbers += [render_numbers(name, claim) for name, claim in names.items()]
     judged, needed = count_needed(rows)
@@ -249,13 +246,18 @@ def render_reproduction() -> str:
     )
 
 
-def list_results(names: Mapping[str, Claim], helpers: Mapping[str, Any]) -> str:
-    """A table of claims by name: what each says, what we found in one sentence, the verdict."""
+def list_results(names: Mapping[str, Claim], helpers: Mapping[str, Any], page: str = "") -> str:
+    """A table of claims by name: what each says, what we found in a sentence or two, the verdict.
+
+    A name leads to the numbers of its claim, which are on a page, by default this one.
+    """
     titles = ("", "the paper's claim", "what we found", "verdict")
     lines = []
     for name, claim in names.items():
         result = fill(claim.result, **helpers) or "We have no run."
-        lines.append((f"[{name}](#{name.lower()})", claim.claim, result, claim.find_verdict()))
+        lines.append(
+            (f"[{name}]({page}#{name.lower()})", claim.claim, result, claim.find_verdict())
+        )
     return markdown_table(titles, lines)
 
 
@@ -264,9 +266,7 @@ def render_numbers(name: str, claim: Claim) -> str:
 
     The table has no column for what no figure of the claim has.
     """
-    size, verdict = (
-        text.replace("<br>", "; ") for text in (claim.format_size(), claim.format_verdict())
-    )
+    size, verdict = claim.format_size(), claim.format_verdict()
     runs = f" *Our runs:* {size}." if claim.list_measured() else ""
     source = claim.format_source()
     text = f"### {name}\n\n{claim.claim} ({source})\n\n*Verdict:* {verdict}.{runs}"

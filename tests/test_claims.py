@@ -48,6 +48,11 @@ def toy(tmp_path, monkeypatch):
     return write
 
 
+def show_ours(claim):
+    """Our values of a claim's figures, as the page shows them."""
+    return [row[1] for row in claim.list_figures()]
+
+
 HIGHER = {"published": 0.5, "better": "higher"}
 OIL = {"published": 11.21, "margin": 0.01, "chance": 11.85, "better": "lower"}  # 5 % are .032
 
@@ -126,24 +131,21 @@ def test_what_is_not_the_papers_own_is_no_reproduction(toy, changes, verdict):
 def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(toy):
     figure = {"published": 0.5, "next": 0.1, "better": "higher", "unit": "bits"}
     claim = toy([0.51, -0.2, 0.02], 70, figure, command="make it", at_size=False)
-    assert claim.format_row() == (
-        "c (Table 1)",
-        "score: 0.11 ± 0.90 bits (seeds: **0.51**, −0.20, 0.02); "  # 4.303 * .210
-        "paper: 0.50 bits; next best: 0.10 bits",
-        "its own<br>3 seeds, 70 % of the paper's updates",
-        "inconclusive; a full run: `make it`<br>better than the next best: in the mean",
-    )
-    assert claim.format_row(with_command=False)[-1].startswith("inconclusive<br>better")
+    ours = "0.11 ± 0.90 bits (seeds: **0.51**, −0.20, 0.02)"  # 4.303 * .210
+    assert claim.list_figures() == [("score", ours, "0.50 bits", "0.10 bits")]
+    assert claim.format_size() == "its own; 3 seeds, 70 % of the paper's updates"
+    verdict = "inconclusive; a full run: `make it`; better than the next best: in the mean"
+    assert claim.format_verdict() == verdict
     shared = toy([0.5, 0.5], figure={"bar": 0.4})  # as of a constant, which all seeds share
-    assert shared.format_ours() == "score: 0.50"
-    assert shared.format_row()[0] == "c (Table 1; our bar 0.4)"
+    assert show_ours(shared) == ["0.50"]
+    assert shared.format_source() == "Table 1; our bar 0.4"
     many = toy([0.5, 0.6, 0.7, 0.8], figure={"bar": 0.4})
-    assert many.format_ours() == "score: 0.65 ± 0.21"
+    assert show_ours(many) == ["0.65 ± 0.21"]
     two = toy([0.4, None, 0.6], figure={"bar": 0.4})  # 12.71 standard errors of .1
-    assert two.format_ours() == "score: 0.50 ± 1.27 (seeds: **0.40**, 0.60)"
+    assert show_ours(two) == ["0.50 ± 1.27 (seeds: **0.40**, 0.60)"]
     once = toy([0.5], remark="chance: so", figure={"bar": 0.4})
-    assert once.format_ours() == "score: **0.50**<br>chance: so"
-    assert once.format_size() == "its own<br>*one seed*, all of the paper's updates"
+    assert show_ours(once) == ["**0.50**", "so"]
+    assert once.format_size() == "its own; *one seed*, all of the paper's updates"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_a_row_says_of_each_figure_whether_it_is_better_than_next(toy):
     limits = {"score_low": [0.3, None], "score_high": [0.7, None]}
     without = toy([0.5, 0.5], figures=[constant], more=limits)
     assert without.print_next() == "better than the next best: in the mean"
-    assert without.format_ours() == "c: 0.50 [0.30 to 0.70]; next best: 0.40"
+    assert without.list_figures() == [("c", "0.50 [0.30 to 0.70]", "", "0.40")]
 
 
 def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
@@ -185,17 +187,18 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     other = claims.Figure("other", "other", unit="bits")
     figures = [state, other]
     mixed = toy([0.92, 0.92, 0.44], figures=figures)
-    assert mixed.format_ours() == (
-        "good: 2 of 3 runs (share: 0.09 to 0.99)<br>"  # Clopper and Pearson's
-        "other: **0.92**, 0.92, 0.44 bits"
-    )
+    assert show_ours(mixed) == [
+        "2 of 3 runs (share: 0.09 to 0.99)",  # Clopper and Pearson's
+        "**0.92**, 0.92, 0.44 bits",
+    ]
     alike = toy([0.92, 0.93, 0.94], figures=figures)
-    assert alike.format_ours().endswith("other: 0.93 ± 0.02 bits (seeds: **0.92**, 0.93, 0.94)")
+    assert show_ours(alike)[1] == "0.93 ± 0.02 bits (seeds: **0.92**, 0.93, 0.94)"
     assert "not yet" not in toy([0.92, 0.44], 1, figures=figures).format_verdict()
     none = toy([0.41, 0.44], 1, figures=figures)
-    assert none.format_verdict() == "inconclusive<br>not yet separated"
-    assert "0 of 2 runs" in none.format_ours() and "±" in none.format_ours()
-    assert toy([0.4], figures=[state]).format_ours() == "good: 0 of 1 run"
+    assert none.format_verdict() == "inconclusive; not yet separated"
+    good, other_value = show_ours(none)
+    assert "0 of 2 runs" in good and "±" in other_value
+    assert show_ours(toy([0.4], figures=[state])) == ["0 of 1 run"]
 
 
 def test_a_row_of_runs_of_different_length_says_so(toy, tmp_path):
@@ -210,7 +213,7 @@ def test_a_row_of_runs_of_different_length_says_so(toy, tmp_path):
     for seed in (0, 1):
         record = records.read_json(folder / f"toy-seed{seed}.run.json") | {"steps": 33}
         records.write_json(folder / f"longer-seed{seed}.run.json", record)
-    assert claim.format_size() == "its own<br>2 seeds, 20 % to 33 % of the paper's updates"
+    assert claim.format_size() == "its own; 2 seeds, 20 % to 33 % of the paper's updates"
 
 
 def test_what_a_claim_needs_is_measured_before_it_is_judged(toy):
@@ -226,9 +229,9 @@ def test_a_row_says_how_often_a_perfect_copy_would_pass(toy):
     """Three values with a standard error of .02 and a tolerance of .02: Phi(1) = .84."""
     values, figure = [0.4654, 0.5, 0.5346], {"published": 0.5, "margin": 0.02, "chance": 0.3}
     both = toy(values, figure=figure)
-    assert both.format_verdict() == "reproduced<br>a perfect copy would pass: 68 %"
+    assert both.format_verdict() == "reproduced; a perfect copy would pass: 68 %"
     upward = toy(values, figure=figure | {"better": "higher"})
-    assert upward.format_verdict() == "reproduced<br>a perfect copy would pass: 84 %"
+    assert upward.format_verdict() == "reproduced; a perfect copy would pass: 84 %"
     assert claims.pass_share([0.5, 0.5], 0.01, one_sided=True) == 1
     for changes in ({"at_size": False}, {"comparable": False}):
         assert "copy" not in toy(values, figure=figure, **changes).format_verdict()
@@ -243,7 +246,7 @@ def test_a_figure_may_come_from_a_table(toy, tmp_path):
     claim = toy([0.5], run="", figures=[figure], comparable=False)
     assert claim.read_values(figure) == {0: 3, 1: 5} and claim.list_runs() == []
     assert claim.find_verdict() == "not comparable"
-    assert claim.format_size() == "its own<br>2 seeds, 50 % of the paper's updates"
+    assert claim.format_size() == "its own; 2 seeds, 50 % of the paper's updates"
     for rows in ({"run": "x"}, {"run": "z"}):  # two rows of a seed, and none
         with pytest.raises(ResultsError, match="once a seed"):
             claims.read_table_figure("toy.csv", rows, "a")
@@ -370,33 +373,36 @@ def test_the_numbers_of_a_claim_have_no_empty_column(toy):
     assert untried.splitlines()[2:] == ["c (Table 1)", "", "*Verdict:* not tried."]
 
 
-def find_unsure(row):
-    """The lines of a row of a run that have neither an interval nor the seeds of two states."""
-    _, ours, size, _ = row
+def find_unsure(size, values):
+    """Of our values of a claim, those that have neither an interval nor the seeds of two states.
+
+    size: what the page says of our runs.
+    """
     if "*one seed*" in size or not re.search(r"\bseeds\b", size):
         return []
-    two_states = re.search(r"\b\d of \d runs", ours)
-    marks = r"±|\[.* to .*\]|of \d+ runs \(share|percentile|a guess"
-    lines = [re.split("; (?:paper|next best): ", line)[0] for line in ours.split("<br>")]
-    lines = [line for line in lines if not re.search(marks, line)]
-    return [line for line in lines if not (two_states and re.search(r": \S+, \S+, \S+", line))]
+    marks = r"±|\[.* to .*\]|of \d+ runs \(share"
+    unsure = [value for value in values if value and not re.search(marks, value)]
+    if any(re.search(r"^\d of \d runs", value) for value in values):
+        unsure = [value for value in unsure if value.count(", ") < 2]
+    return unsure
 
 
-def test_every_row_has_an_interval_or_says_one_seed():
-    rows = [claim.format_row() for claim in claims.read_claims()]
-    assert [row[0] for row in rows if find_unsure(row)] == []
-    for row in rows:  # A row with a run says how many.
-        is_tried = not row[3].startswith("not tried")
-        assert is_tried == bool(re.search(r"\d seeds|\*one seed\*", row[2])), row[0]
+def test_every_value_has_an_interval_or_says_one_seed():
+    for claim in claims.read_claims():
+        # Percentiles of a constant, and chance, have none.
+        rows = [row for row in claim.list_figures() if not re.search("percentile|chance", row[0])]
+        assert find_unsure(claim.format_size(), [row[1] for row in rows]) == [], claim.claim
+        if claim.list_measured():  # A claim with a run says of how many.
+            assert re.search(r"\d seeds|\*one seed\*", claim.format_size()), claim.claim
 
 
-def test_a_row_without_interval_is_found():
-    sure = ["c", "a: 0.50 ± 0.10; paper: 0.40<br>b: 0.30 [0.20 to 0.40]", "3 seeds", "reproduced"]
-    assert find_unsure(sure) == []
-    assert find_unsure([*sure[:1], "a: 0.50; paper: 0.40 ± 0.02", *sure[2:]])  # theirs is not ours
-    assert find_unsure([*sure[:1], "a: 2.72, 2.32", "2 seeds", ""])
-    assert find_unsure([*sure[:1], "s: 2 of 3 runs (share: 0.1 to 0.9)<br>a: 0.5", *sure[2:]])
-    assert find_unsure([*sure[:1], "a: 0.50", "*one seed*", ""]) == []
+def test_a_value_without_interval_is_found():
+    assert find_unsure("3 seeds", ["0.50 ± 0.10", "0.30 [0.20 to 0.40]", ""]) == []
+    assert find_unsure("3 seeds", ["0.50"]) == ["0.50"]
+    assert find_unsure("2 seeds", ["2.72, 2.32"]) == ["2.72, 2.32"]
+    states = "2 of 3 runs (share: 0.1 to 0.9)"
+    assert find_unsure("3 seeds", [states, "0.5", "0.5, 0.5, 0.4 bits"]) == ["0.5"]
+    assert find_unsure("*one seed*", ["0.50"]) == []
 
 
 def test_no_mean_of_a_share_has_an_interval_beyond_all_or_nothing():
