@@ -452,3 +452,41 @@ def test_words_beside_rows_are_true():
     by_name = {figure.name: ward.read_interval(figure) for figure in ward.figures}
     accuracy = by_name["icu_accuracy_authors_protocol"].mean
     assert by_name["icu_accuracy_mask"].low > accuracy  # so README's words
+
+
+def test_what_we_found_is_true_where_it_names_no_number():
+    """Of results/, as the sentences in claims.toml compare them."""
+    names = {name: each for paper in "ABC" for name, each in pages.name_claims(paper).items()}
+
+    def read(name):
+        """The figures of a claim with their values by seed, and their intervals."""
+        figures = names[name].list_measured()
+        values = [[*names[name].read_values(figure).values()] for figure in figures]
+        return figures, values, [names[name].read_interval(figure) for figure in figures]
+
+    if "updates" in names["A1"].result:  # not yet the full run
+        figures, values, _ = read("A1")
+        assert max(values[0]) < figures[0].published and max(values[3]) < figures[3].published
+    _, _, (_, cross, bound, _, other_cross, other_bound) = read("A5")
+    assert cross.mean < other_cross.mean and bound.mean > other_bound.mean
+    assert cross.high > other_cross.low and bound.low < other_bound.high
+    _, _, bounds = read("A6")
+    gains = [ours.mean - past.mean for ours, past in zip(bounds[::2], bounds[1::2], strict=True)]
+    assert -0.1 < gains[0] < 0 < gains[1] < 0.1 and max(gains[2:]) < 0
+    _, _, (_, second, fourth, *_) = read("A7")
+    assert fourth.mean >= second.mean
+    _, _, (paired, alone, hits, hits_alone) = read("B3")
+    assert paired.low < alone.high and alone.low < paired.high and hits.low < hits_alone.high
+    _, _, (bernoulli, wide, narrow) = read("B4")
+    assert wide.mean < bernoulli.mean <= narrow.mean + 0.005 and bernoulli.low < wide.high
+    figures, _, intervals = read("C5")
+    for figure, found in zip(figures[:2], intervals[:2], strict=True):
+        assert found.low < figure.next < found.mean < figure.published < found.high
+    figures, _, (error, _, constant, *_) = read("C6")
+    assert figures[0].published < constant.mean < error.mean < constant.high
+    figures, _, (month, _) = read("C7")
+    assert month.mean < figures[0].next < figures[0].published and figures[0].next < month.high
+    _, _, (_, _, within, shuffled, _) = read("C8")
+    assert shuffled.mean < within.mean < shuffled.mean + 0.05
+    _, _, (static, dynamic) = read("C10")
+    assert static.mean > dynamic.mean > 0.3  # error rates
