@@ -19,7 +19,7 @@ from unbraid.checks import ResultsError, SettingsError
 from unbraid.lessons.n15 import name_grouping
 from unbraid.training import choose_accelerator
 
-from papers import evaluation, pages, tables
+from papers import claims, evaluation, pages, tables
 from papers.a import full_size as paper_a
 from papers.b import full_size as paper_b
 from papers.c import full_size as paper_c
@@ -104,8 +104,9 @@ def measure(settings: RunSettings, seed: int, folder: Path) -> dict[str, float]:
 
 def print_verdicts(run: str) -> None:
     """The parts of REPRODUCTION.md that a run answers."""
+    rows = claims.read_claims()
     for letter in "ABC":
-        for name, claim in pages.name_claims(letter).items():
+        for name, claim in pages.name_claims(rows, letter).items():
             if claim.run == run:
                 print(pages.render_numbers(name, claim), end="\n\n")
 

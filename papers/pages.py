@@ -66,10 +66,14 @@ def show_mean(folder: str, run: str, name: str, digits: int = 2) -> str:
 
 def show_percent(folder: str, run: str, name: str, digits: int = 0) -> str:
     """The mean of a share over seeds, in percent; never rounded up to all."""
-    mean = 100 * fmean(claims.read_figure(folder, run, name).values())
-    while mean < 100 and round(mean, digits) == 100:
+    return print_percent(fmean(claims.read_figure(folder, run, name).values()), digits)
+
+
+def print_percent(share: float, digits: int = 0) -> str:
+    """A share in percent, with more digits where it would be rounded up to all."""
+    while share < 1 and round(100 * share, digits) == 100:
         digits += 1
-    return f"{format_number(mean, digits)} %"
+    return f"{format_number(100 * share, digits)} %"
 
 
 def show_limits(folder: str, run: str, name: str, digits: int = 2) -> str:
@@ -89,8 +93,7 @@ def show_mean_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
 
 def show_percent_cell(table: str, name: str, **rows: Any) -> str:
     """The mean of a share in these rows of a CSV, one a seed, in percent."""
-    mean = fmean(claims.read_table_figure(table, rows, name).values())
-    return f"{format_number(100 * mean, 0)} %"
+    return print_percent(fmean(claims.read_table_figure(table, rows, name).values()))
 
 
 def show_states(folder: str, run: str, name: str, least: float) -> str:
@@ -199,19 +202,20 @@ def fill(text: str, **names: Any) -> str:
 # ---- claims
 
 
-def name_claims(paper: str) -> dict[str, Claim]:
-    """The claims of a paper by their names in REPRODUCTION.md, such as "A1"."""
-    of_paper = [claim for claim in read_claims() if claim.paper == paper]
+def name_claims(rows: list[Claim], paper: str) -> dict[str, Claim]:
+    """Of all claims those of a paper, by their names in REPRODUCTION.md, such as "A1"."""
+    of_paper = [claim for claim in rows if claim.paper == paper]
     return {f"{paper}{place}": claim for place, claim in enumerate(of_paper, start=1)}
 
 
 def render_head(paper: str) -> str:
     """The cell of a notebook that shows what a paper claims and what came out."""
-    shown = {name: claim for name, claim in name_claims(paper).items() if claim.head}
+    rows = read_claims()
+    shown = {name: claim for name, claim in name_claims(rows, paper).items() if claim.head}
     return (
         "**What the paper claims, and what came out here.** [REPRODUCTION.md](../REPRODUCTION.md) "
         "gives the numbers behind each line, their intervals, and what a verdict means.\n\n"
-        + list_results(shown, name_helpers(read_claims()), page="../REPRODUCTION.md")
+        + list_results(shown, name_helpers(rows), page="../REPRODUCTION.md")
     )
 
 
@@ -225,7 +229,7 @@ def render_reproduction() -> str:
         sentence, rest = (fill(each, **helpers) for each in (paper.sentence, paper.not_tested))
         scope.append(f"**Paper {paper.paper}**, {paper.title}, {paper.link}. {sentence}")
         scope.append(f"*Not tested here:* {rest}")
-        names = name_claims(paper.paper)
+        names = name_claims(rows, paper.paper)
         results += [f"### Paper {paper.paper}", list_results(names, helpers)]
         numbers += [render_numbers(name, claim) for name, claim in names.items()]
     judged, needed = count_needed(rows)

@@ -392,8 +392,10 @@ def test_every_value_has_an_interval_or_says_one_seed():
         # Percentiles of a constant, and chance, have none.
         rows = [row for row in claim.list_figures() if not re.search("percentile|chance", row[0])]
         assert find_unsure(claim.format_size(), [row[1] for row in rows]) == [], claim.claim
-        if claim.list_measured():  # A claim with a run says of how many.
-            assert re.search(r"\d seeds|\*one seed\*", claim.format_size()), claim.claim
+        # A claim with a run says of how many, and no other does.
+        is_tried = claim.find_verdict() != "not tried"
+        says = re.search(r"\d seeds|\*one seed\*", claim.format_size())
+        assert is_tried == bool(says), claim.claim
 
 
 def test_a_value_without_interval_is_found():
@@ -456,7 +458,9 @@ def test_words_beside_rows_are_true():
 
 def test_what_we_found_is_true_where_it_names_no_number():
     """Of results/, as the sentences in claims.toml compare them."""
-    names = {name: each for paper in "ABC" for name, each in pages.name_claims(paper).items()}
+    rows, names = claims.read_claims(), {}
+    for paper in "ABC":
+        names |= pages.name_claims(rows, paper)
 
     def read(name):
         """The figures of a claim with their values by seed, and their intervals."""

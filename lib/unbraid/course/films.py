@@ -48,15 +48,15 @@ def film(
     if len(titles) * rows not in (0, len(clips)):
         refuse("titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
     check_field(len(names) in (0, rows), "names", f"one for each of {rows} rows", names)
+    margin = max((8 * len(name) for name in names), default=0)  # pixels, for the longest name
     images = []
     for frames in steps[: limit_count(len(steps))]:
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
-        images.append(write_left(Image.fromarray((255 * pixels).astype("uint8")), names))
+        images.append(write_left(Image.fromarray((255 * pixels).astype("uint8")), names, margin))
     for number in stills:
         check_whole((0, len(steps) - 1), still=number)
     last = len(images) - 1
     numbers = sorted({min(number, last) for number in stills or (0, len(images) // 2, last)})
-    margin = find_margin(names)
     strip = write_above(stack_frames(images, numbers), titles, margin)
     show_film([write_above(image, titles, margin) for image in images], alt, milliseconds, strip)
 
@@ -80,16 +80,11 @@ def stack_frames(images: Sequence[Image.Image], numbers: Sequence[int]) -> Image
     return page
 
 
-def find_margin(names: Sequence[str]) -> int:
-    """The width in pixels of a strip that the longest name fits."""
-    return max((8 * len(name) for name in names), default=0)
-
-
-def write_left(image: Image.Image, names: Sequence[str]) -> Image.Image:
-    """The image to the right of a black strip with the names, each at its share of the height."""
+def write_left(image: Image.Image, names: Sequence[str], margin: int) -> Image.Image:
+    """The image to the right of a black strip, `margin` wide, with the names, each at its share of
+    the height."""
     if not names:
         return image
-    margin = find_margin(names)
     page = Image.new("RGB", (image.width + margin, image.height), "black")
     page.paste(image, (margin, 0))
     pen = ImageDraw.Draw(page)
