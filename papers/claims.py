@@ -289,15 +289,15 @@ class Claim:
             text += f", {' to '.join(dict.fromkeys(shares))} of the paper's updates"
         return text
 
-    def format_verdict(self) -> str:
-        """The verdict with what it rests on, and with the command that makes a missing run."""
+    def list_verdict(self) -> list[str]:
+        """The verdict, what it rests on, and the command that makes a missing run, a line each."""
         verdict = self.find_verdict()
-        lines = [verdict]
-        if self.command and verdict in MISSED:
-            lines = [f"{verdict}; a full run: `{self.command}`"]
+        lines = [f"Verdict: {verdict}"]
         if verdict == "inconclusive" and self.is_unseparated():
-            lines.append("not yet separated")
-        return "; ".join(filter(None, [*lines, self.print_next(), self.print_power()]))
+            lines = ["Verdict: inconclusive, not yet separated"]
+        if self.command and verdict in MISSED:
+            lines.append(f"A full run: `{self.command}`")
+        return list(filter(None, [*lines, self.print_next(), self.print_power()]))
 
     def is_unseparated(self) -> bool:
         """Whether the claim names a good state of its runs, and no run is in it."""
@@ -310,7 +310,7 @@ class Claim:
         for figure in self.list_measured():
             if self.comparable and figure.next is not None:
                 answers[figure.title] = figure.compare_next(self.read_interval(figure))
-        return list_answers("better than the next best", answers)
+        return list_answers("Better than the next best", answers)
 
     def print_power(self) -> str:
         """How often a perfect copy would pass, of each judged figure that was tried at its size."""
@@ -321,7 +321,7 @@ class Claim:
                 tolerance = figure.find_tolerance(self.find_chance(figure))
                 share = pass_share(values, tolerance, one_sided=bool(figure.better))
                 shares[figure.title] = f"{100 * share:.0f} %"
-        return list_answers("a perfect copy would pass", shares)
+        return list_answers("A perfect copy would pass", shares)
 
     def format_source(self) -> str:
         """Where the paper makes the claim, and our own bars, where we use some."""
@@ -332,7 +332,7 @@ class Claim:
 def list_answers(question: str, answers: Mapping[str, str]) -> str:
     """An answer, or those of several figures by their titles; "" where there is none."""
     if len(answers) > 1:
-        answers = {"": "; ".join(f"{title} {answer}" for title, answer in answers.items())}
+        answers = {"": "; ".join(f"{title}, {answer}" for title, answer in answers.items())}
     return "".join(f"{question}: {answer}" for answer in answers.values())
 
 

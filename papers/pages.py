@@ -6,6 +6,7 @@ results/tables.toml says which figures results/README.md shows, claims.toml what
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -213,9 +214,11 @@ def render_head(paper: str) -> str:
     rows = read_claims()
     shown = {name: claim for name, claim in name_claims(rows, paper).items() if claim.head}
     return (
-        "**What the paper claims, and what came out here.** [REPRODUCTION.md](../REPRODUCTION.md) "
-        "gives the numbers behind each line, their intervals, and what a verdict means.\n\n"
+        "<details><summary>What the paper claims, and what came out here</summary>\n\n"
+        "[REPRODUCTION.md](../REPRODUCTION.md) gives the numbers behind each line, their "
+        "intervals, and what a verdict means.\n\n"
         + list_results(shown, name_helpers(rows), page="../REPRODUCTION.md")
+        + "\n\n</details>"
     )
 
 
@@ -228,9 +231,9 @@ def render_reproduction() -> str:
     for paper in read_papers():
         sentence, rest = (fill(each, **helpers) for each in (paper.sentence, paper.not_tested))
         scope.append(f"**Paper {paper.paper}**, {paper.title}, {paper.link}. {sentence}")
-        scope.append(f"*Not tested here:* {rest}")
         names = name_claims(rows, paper.paper)
-        results += [f"### Paper {paper.paper}", list_results(names, helpers)]
+        results += [f"### Paper {paper.paper}", count_verdicts(names), list_results(names, helpers)]
+        results.append(f"*Not tested here:* {rest}")
         numbers += [render_numbers(name, claim) for name, claim in names.items()]
     judged, needed = count_needed(rows)
     return fill(
@@ -248,6 +251,13 @@ def render_reproduction() -> str:
         swaps=read_csv(records.results() / FULL / "published-seed0.swaps.csv"),
         **helpers,
     )
+
+
+def count_verdicts(names: Mapping[str, Claim]) -> str:
+    """How many claims have which verdict, such as "Of 5 claims: 2 inconclusive, 3 not tried."."""
+    counts = Counter(claim.find_verdict() for claim in names.values())
+    parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"Of {len(names)} claims: {parts}."
 
 
 def list_results(names: Mapping[str, Claim], helpers: Mapping[str, Any], page: str = "") -> str:
@@ -270,10 +280,11 @@ def render_numbers(name: str, claim: Claim) -> str:
 
     The table has no column for what no figure of the claim has.
     """
-    size, verdict = claim.format_size(), claim.format_verdict()
-    runs = f" *Our runs:* {size}." if claim.list_measured() else ""
-    source = claim.format_source()
-    text = f"### {name}\n\n{claim.claim} ({source})\n\n*Verdict:* {verdict}.{runs}"
+    lines = claim.list_verdict()
+    if claim.list_measured():
+        lines.append(f"Our runs: {claim.format_size()}")
+    points = "\n".join(f"- {line}" for line in lines)
+    text = f"### {name}\n\n{claim.claim} ({claim.format_source()})\n\n{points}"
     rows = claim.list_figures()
     if not rows:
         return text

@@ -134,8 +134,11 @@ def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(
     ours = "0.11 ± 0.90 bits (seeds: **0.51**, −0.20, 0.02)"  # 4.303 * .210
     assert claim.list_figures() == [("score", ours, "0.50 bits", "0.10 bits")]
     assert claim.format_size() == "its own; 3 seeds, 70 % of the paper's updates"
-    verdict = "inconclusive; a full run: `make it`; better than the next best: in the mean"
-    assert claim.format_verdict() == verdict
+    assert claim.list_verdict() == [
+        "Verdict: inconclusive",
+        "A full run: `make it`",
+        "Better than the next best: in the mean",
+    ]
     shared = toy([0.5, 0.5], figure={"bar": 0.4})  # as of a constant, which all seeds share
     assert show_ours(shared) == ["0.50"]
     assert shared.format_source() == "Table 1; our bar 0.4"
@@ -193,9 +196,9 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     ]
     alike = toy([0.92, 0.93, 0.94], figures=figures)
     assert show_ours(alike)[1] == "0.93 ± 0.02 bits (seeds: **0.92**, 0.93, 0.94)"
-    assert "not yet" not in toy([0.92, 0.44], 1, figures=figures).format_verdict()
+    assert "not yet" not in toy([0.92, 0.44], 1, figures=figures).list_verdict()[0]
     none = toy([0.41, 0.44], 1, figures=figures)
-    assert none.format_verdict() == "inconclusive; not yet separated"
+    assert none.list_verdict() == ["Verdict: inconclusive, not yet separated"]
     good, other_value = show_ours(none)
     assert "0 of 2 runs" in good and "±" in other_value
     assert show_ours(toy([0.4], figures=[state])) == ["0 of 1 run"]
@@ -229,13 +232,13 @@ def test_a_row_says_how_often_a_perfect_copy_would_pass(toy):
     """Three values with a standard error of .02 and a tolerance of .02: Phi(1) = .84."""
     values, figure = [0.4654, 0.5, 0.5346], {"published": 0.5, "margin": 0.02, "chance": 0.3}
     both = toy(values, figure=figure)
-    assert both.format_verdict() == "reproduced; a perfect copy would pass: 68 %"
+    assert both.list_verdict() == ["Verdict: reproduced", "A perfect copy would pass: 68 %"]
     upward = toy(values, figure=figure | {"better": "higher"})
-    assert upward.format_verdict() == "reproduced; a perfect copy would pass: 84 %"
+    assert upward.list_verdict()[1] == "A perfect copy would pass: 84 %"
     assert claims.pass_share([0.5, 0.5], 0.01, one_sided=True) == 1
     for changes in ({"at_size": False}, {"comparable": False}):
-        assert "copy" not in toy(values, figure=figure, **changes).format_verdict()
-    assert "copy" not in toy([0.5], figure=figure).format_verdict()
+        assert "copy" not in "".join(toy(values, figure=figure, **changes).list_verdict())
+    assert "copy" not in "".join(toy([0.5], figure=figure).list_verdict())
 
 
 def test_a_figure_may_come_from_a_table(toy, tmp_path):
@@ -358,8 +361,10 @@ def test_the_numbers_of_a_claim_have_no_empty_column(toy):
         "",
         "c (Table 1)",
         "",
-        "*Verdict:* not reproduced; better than the next best: yes; a perfect copy would pass: "
-        "100 %. *Our runs:* its own; 3 seeds, 70 % of the paper's updates.",
+        "- Verdict: not reproduced",
+        "- Better than the next best: yes",
+        "- A perfect copy would pass: 100 %",
+        "- Our runs: its own; 3 seeds, 70 % of the paper's updates",
         "",
         "| figure | ours | paper | next best |",
         "|---|---|---|---|",
@@ -370,7 +375,7 @@ def test_the_numbers_of_a_claim_have_no_empty_column(toy):
     alone = pages.render_numbers("A1", toy([0.5], figure={"bar": 0.4}))
     assert "| figure | ours |\n|---|---|\n| score | **0.50** |" in alone
     untried = pages.render_numbers("A1", toy([0.5], run="", size="–", figures=[]))
-    assert untried.splitlines()[2:] == ["c (Table 1)", "", "*Verdict:* not tried."]
+    assert untried.splitlines()[2:] == ["c (Table 1)", "", "- Verdict: not tried"]
 
 
 def find_unsure(size, values):
@@ -448,9 +453,9 @@ def test_words_beside_rows_are_true():
         unseen.remark == f"chance, a guess among the {len(motions)} motions: {1 / len(motions):.2f}"
     )
     (oil,) = [each for each in by_claim.values() if "oil" in each.claim]
-    assert "constant (baseline) in the mean" in oil.print_next()  # as the legend says
+    assert "constant (baseline), in the mean" in oil.print_next()  # as the legend says
     (ward,) = [each for each in by_claim.values() if "ward" in each.claim]
-    assert re.search(r"would pass: (7[5-9]|8[0-4]) %", ward.format_verdict())  # four in five
+    assert re.search(r"would pass: (7[5-9]|8[0-4]) %", ward.print_power())  # four in five
     by_name = {figure.name: ward.read_interval(figure) for figure in ward.figures}
     accuracy = by_name["icu_accuracy_authors_protocol"].mean
     assert by_name["icu_accuracy_mask"].low > accuracy  # so README's words

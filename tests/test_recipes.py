@@ -57,6 +57,14 @@ def test_a_panel_has_a_dot_for_each_run_of_the_chosen_models(figure, table):
     assert sorted(places) == sorted(2 * [0, 1, 2, 3])
 
 
+def test_only_the_chosen_measures_get_a_panel(table):
+    (ax,) = recipes.draw_recipes(table, measures=["nearest"]).axes
+    dots = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 5]
+    assert ax.get_title() == recipes.MEASURES["nearest"]
+    assert sorted(np.concatenate(dots)) == sorted(table["nearest"])
+    plt.close("all")
+
+
 def test_runs_with_the_right_motion_are_counted(table):
     table.loc[table["ideas"] == "neither", "motion"] = table["seed"] / 4  # 0, .25, .5, .75, 1
     counted = recipes.count_recipes(table, ["neither"], level=0.5)

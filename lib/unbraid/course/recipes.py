@@ -47,19 +47,25 @@ def limit(values: np.ndarray) -> Interval:
     return Interval(mean, max(low, 0.0), min(high, 1.0))
 
 
-def draw_recipes(table: pd.DataFrame, ideas: Sequence[str] = tuple(LOOKS)) -> Figure:
+def draw_recipes(
+    table: pd.DataFrame,
+    ideas: Sequence[str] = tuple(LOOKS),
+    measures: Sequence[str] = tuple(MEASURES),
+) -> Figure:
     """A panel for each measure: a dot for each run, a line for the mean, a bar for its interval.
 
-    table: as papers/c/starts.py writes it. ideas: which models are drawn, by their names there.
+    table: as papers/c/starts.py writes it. ideas, measures: which are drawn, by their names there.
     """
-    figure, axes = plt.subplots(1, len(MEASURES), figsize=(9.6, 4.4), sharey=True)
-    for ax, (measure, title) in zip(axes, MEASURES.items(), strict=True):
+    size = (3.2 * max(len(measures), 2), 4.4)  # the legend needs two panels' width
+    figure, axes = plt.subplots(1, len(measures), figsize=size, sharey=True, squeeze=False)
+    axes = axes[0]
+    for ax, measure in zip(axes, measures, strict=True):
         for number, name in enumerate(ideas):
             aside = 0.2 * (number - (len(ideas) - 1) / 2)
             for place, recipe in enumerate(RECIPES):
                 values = select(table, name, recipe, measure)
                 draw_runs(ax, place + aside, values, *LOOKS[name])
-        ax.set(title=title, xlim=(-0.5, len(RECIPES) - 0.5), ylim=(-0.03, 1.03))
+        ax.set(title=MEASURES[measure], xlim=(-0.5, len(RECIPES) - 0.5), ylim=(-0.03, 1.03))
         ax.set_xticks(range(len(RECIPES)), list(RECIPES.values()))
         ax.grid(axis="y", color="0.92")
     axes[0].set_ylabel("share of the swaps")
