@@ -173,15 +173,15 @@ def test_better_than_next_is_yes_only_where_the_interval_excludes_it(better, int
 def test_a_row_says_of_each_figure_whether_it_is_better_than_next(toy):
     first = claims.Figure("a", "score", published=0.5, better="higher", next=0.1)
     second = claims.Figure("b", "other", published=0.5, better="higher", next=0.49)
-    assert toy([0.5] * 3, figures=[first]).print_next() == "better than the next best: yes"
+    assert toy([0.5] * 3, figures=[first]).print_next() == "Better than the next best: yes"
     both = toy([0.48, 0.5, 0.55], figures=[first, second])
-    assert both.print_next() == "better than the next best: a yes; b in the mean"
+    assert both.print_next() == "Better than the next best: a yes; b in the mean"
     assert toy([0.05], figures=[first], comparable=False).print_next() == ""
     # A constant has its interval from the test set.
     constant = claims.Figure("c", "score", better="higher", next=0.4, baseline=True)
     limits = {"score_low": [0.3, None], "score_high": [0.7, None]}
     without = toy([0.5, 0.5], figures=[constant], more=limits)
-    assert without.print_next() == "better than the next best: in the mean"
+    assert without.print_next() == "Better than the next best: in the mean"
     assert without.list_figures() == [("c", "0.50 [0.30 to 0.70]", "", "0.40")]
 
 
