@@ -332,7 +332,7 @@ class Claim:
 def list_answers(question: str, answers: Mapping[str, str]) -> str:
     """An answer, or those of several figures by their titles; "" where there is none."""
     if len(answers) > 1:
-        answers = {"": "; ".join(f"{title}, {answer}" for title, answer in answers.items())}
+        answers = {"": "; ".join(f"{title} {answer}" for title, answer in answers.items())}
     return "".join(f"{question}: {answer}" for answer in answers.values())
 
 

@@ -453,7 +453,7 @@ def test_words_beside_rows_are_true():
         unseen.remark == f"chance, a guess among the {len(motions)} motions: {1 / len(motions):.2f}"
     )
     (oil,) = [each for each in by_claim.values() if "oil" in each.claim]
-    assert "constant (baseline), in the mean" in oil.print_next()  # as the legend says
+    assert "constant (baseline) in the mean" in oil.print_next()  # as the legend says
     (ward,) = [each for each in by_claim.values() if "ward" in each.claim]
     assert re.search(r"would pass: (7[5-9]|8[0-4]) %", ward.print_power())  # four in five
     by_name = {figure.name: ward.read_interval(figure) for figure in ward.figures}
