@@ -254,10 +254,10 @@ def render_reproduction() -> str:
 
 
 def count_verdicts(names: Mapping[str, Claim]) -> str:
-    """How many claims have which verdict, such as "Of 5 claims: 2 inconclusive, 3 not tried."."""
+    """How many claims have which verdict, such as "5 claims: inconclusive (2), not tried (3)"."""
     counts = Counter(claim.find_verdict() for claim in names.values())
-    parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return f"Of {len(names)} claims: {parts}."
+    parts = ", ".join(f"{verdict} ({count})" for verdict, count in counts.items())
+    return f"{len(names)} claims: {parts}"
 
 
 def list_results(names: Mapping[str, Claim], helpers: Mapping[str, Any], page: str = "") -> str:
