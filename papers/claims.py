@@ -104,7 +104,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper: its letter, title and link, its sentence in README.md, and what was not tested.
+    """A paper: letter, title, link and idea, its sentence in README.md, and what was not tested.
 
     sentence, not_tested: Jinja templates that pages.py fills in.
     """
@@ -112,6 +112,7 @@ class Paper:
     paper: str
     title: str
     link: str
+    idea: str
     sentence: str
     not_tested: str
 

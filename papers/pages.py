@@ -230,7 +230,8 @@ def render_reproduction() -> str:
     scope, results, numbers = [], [], []
     for paper in read_papers():
         sentence, rest = (fill(each, **helpers) for each in (paper.sentence, paper.not_tested))
-        scope.append(f"**Paper {paper.paper}**, {paper.title}, {paper.link}. {sentence}")
+        scope.append(f"**Paper {paper.paper}**, {paper.title}, {paper.link}. {paper.idea}")
+        scope.append(sentence)
         names = name_claims(rows, paper.paper)
         results += [f"### Paper {paper.paper}", count_verdicts(names), list_results(names, helpers)]
         results.append(f"*Not tested here:* {rest}")
@@ -280,11 +281,11 @@ def render_numbers(name: str, claim: Claim) -> str:
 
     The table has no column for what no figure of the claim has.
     """
-    lines = claim.list_verdict()
+    points = claim.list_verdict()
     if claim.list_measured():
-        lines.append(f"Our runs: {claim.format_size()}")
-    points = "\n".join(f"- {line}" for line in lines)
-    text = f"### {name}\n\n{claim.claim} ({claim.format_source()})\n\n{points}"
+        points.append(f"Our runs: {claim.format_size()}")
+    verdict = "\n".join(f"- {point}" for point in points)
+    text = f"### {name}\n\n{claim.claim} ({claim.format_source()})\n\n{verdict}"
     rows = claim.list_figures()
     if not rows:
         return text
