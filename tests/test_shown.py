@@ -135,7 +135,7 @@ def test_13_merges_two_codes_at_the_same_bound(define, sampler, factors):
 
 
 def test_the_merged_transition_of_13_is_one_network_of_twice_the_width(define):
-    """As section 10 says: the paper's class, with zeros between the halves."""
+    """As the optional end says: the paper's class, with zeros between the halves."""
     torch.manual_seed(0)
     model = IndependentPrediction(**SMALL)
     merged = define("13", "Merged").Merged(model, 2)
