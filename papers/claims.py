@@ -293,12 +293,14 @@ class Claim:
     def list_verdict(self) -> list[str]:
         """The verdict, what it rests on, and the command that makes a missing run, a line each."""
         verdict = self.find_verdict()
-        lines = [f"Verdict: {verdict}"]
-        if verdict == "inconclusive" and self.is_unseparated():
-            lines = ["Verdict: inconclusive, not yet separated"]
-        if self.command and verdict in MISSED:
-            lines.append(f"A full run: `{self.command}`")
-        return list(filter(None, [*lines, self.print_next(), self.print_power()]))
+        is_unseparated = verdict == "inconclusive" and self.is_unseparated()
+        lines = [
+            f"Verdict: {verdict}" + (", not yet separated" if is_unseparated else ""),
+            f"A full run: `{self.command}`" if self.command and verdict in MISSED else "",
+            self.print_next(),
+            self.print_power(),
+        ]
+        return [line for line in lines if line]
 
     def is_unseparated(self) -> bool:
         """Whether the claim names a good state of its runs, and no run is in it."""

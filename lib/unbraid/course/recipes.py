@@ -57,8 +57,7 @@ def draw_recipes(
     table: as papers/c/starts.py writes it. ideas, measures: which are drawn, by their names there.
     """
     size = (3.2 * max(len(measures), 2), 4.4)  # the legend needs two panels' width
-    figure, axes = plt.subplots(1, len(measures), figsize=size, sharey=True, squeeze=False)
-    axes = axes[0]
+    figure, (axes,) = plt.subplots(1, len(measures), figsize=size, sharey=True, squeeze=False)
     for ax, measure in zip(axes, measures, strict=True):
         for number, name in enumerate(ideas):
             aside = 0.2 * (number - (len(ideas) - 1) / 2)
