@@ -129,6 +129,18 @@ def test_a_leak_is_hidden_only_if_a_linear_probe_reads_nothing():
     assert measure.clear_pairs(matrix, 0.05) == {("d", "a"), ("d", "b")}
 
 
+def test_no_leak_is_said_of_factors_alone_whose_place_was_said(fast):
+    codes, factors = liars()
+    who, what = codes["No leak"]
+    moves = np.random.default_rng(4).integers(2, size=(N, 3))
+    steps = np.dstack([moves + 0.0, *np.broadcast_to(what.T[..., None], (2, N, 3))])
+    both = (np.column_stack([who, what[:, 0]]), steps)  # The static code contains the first motion.
+    supposed, said = judge(both, factors | {"x": moves}, dynamic=None).findings
+    assert "It is not said" in supposed and "Leak: " in supposed
+    assert said.startswith("No leak was found for x: each factor")
+    assert measure.describe_leak({"a": (), "b": ("s",)}, set(), set()) == "No leak was found for b."
+
+
 def test_factors_of_steps_that_never_change_are_of_sequences_and_others_fit_the_codes(fast):
     codes, factors = liars()
     pair = codes["No leak"][0], codes["No leak"][1][:, None] + np.zeros((1, 3, 1))

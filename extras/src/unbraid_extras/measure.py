@@ -442,14 +442,14 @@ def describe_leak(own: Mapping[str, Collection[str]], linear: Pairs, read: Pairs
     foreign = [(code, name) for code, name in sorted(read) if own[name] and code not in own[name]]
     pairs = ", ".join(f"{name} in {code}" for code, name in foreign)
     judged = {name for name, codes in own.items() if codes}
-    held = {name for code, name in read if code in own[name]}
-    if not foreign and held < judged:
-        return "No leak was found."  # Another sentence says what is lost.
+    some = f" for {', '.join(sorted(judged))}" if len(judged) < len(own) else ""
+    if not foreign and {name for code, name in read if code in own[name]} < judged:
+        return f"No leak was found{some}."  # Another sentence says what is lost.
     if not foreign:
-        known = "each factor is told by a code that may hold it"
-        return f"No leak was found: {known}, and none clearly by a code that should not hold it."
+        known = "each factor judged is told by a code that may hold it"
+        return f"No leak was found{some}: {known}, and none clearly by one that should not."
     if not linear & set(foreign):
         return f"Hidden leak: only the non-linear probe reads {pairs}."
     if len(judged) > 1 and {name for _, name in foreign} == judged:
-        return f"Mixed (rotated): every factor is told by a code that should not hold it: {pairs}."
+        return f"Mixed (rotated){some}: each is told by a code that should not hold it: {pairs}."
     return f"Leak: {pairs}."
