@@ -2,6 +2,10 @@
 
 import base64
 import io
+import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import IPython.display
@@ -16,6 +20,8 @@ from bs4 import BeautifulSoup
 from PIL import Image
 from unbraid.checks import SettingsError
 from unbraid.course import films, plots
+
+from tools.files import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +58,33 @@ def read_film(shown):
     assert [image.has_attr("hidden") for image in images] == [False, True]
     assert images[0]["alt"] == images[1]["alt"]
     return film, still
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+THEME = "<style>[hidden] { display: none !important }</style>"  # as that of the site
+ASK = """<script>
+const heights = () => [...document.images].map(image => image.offsetHeight > 0);
+const seen = heights(); document.querySelector("input").click();
+document.title = JSON.stringify([seen, heights()]);
+</script>"""
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs Chromium")
+@pytest.mark.parametrize("flag", ("--lang=en", "--force-prefers-reduced-motion"))
+@pytest.mark.parametrize("is_stored", (False, True))
+def test_a_film_that_is_stopped_shows_its_still(shown, tmp_path, is_stored, flag):
+    films.film(np.random.rand(1, 3, 1, 20, 20), "A point that moves.", scale=2)
+    page = shown[-1][0]["text/html"]
+    if is_stored:  # outputs of before, on the site
+        style = (ROOT / "tools/site/static/course.css").read_text("utf8")
+        page = f"<style>{style}</style>{page.replace(' !important', '')}"
+    path = tmp_path / "page.html"
+    path.write_text(THEME + page + ASK, "utf8")
+    command = [BROWSER, "--headless", "--no-sandbox", flag, "--dump-dom", path.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    moving, still = [True, False], [False, True]
+    order = [still, moving] if "motion" in flag else [moving, still]
+    assert json.loads(re.search("<title>(.*)</title>", dom)[1]) == order
 
 
 def words(ticks):

@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 DIGITS = ("#FFB31A", "#2699F2")  # of two digits: orange and sky blue
 SHOWN: set[str] = set()  # places of this session that show something
 # Below a film; where a viewer takes style and box away, it runs on. For readers who have asked for
-# less motion it stands still until they play it.
+# less motion it stands still until they play it. A page may hide [hidden] with !important.
 PAUSE = """<br><label><input type="checkbox" aria-label="stop or play"> <i></i></label><style>
 .film i::after { content: "stop" }
-.film:has(:checked) > img { display: none } .film:has(:checked) > img[hidden] { display: inline }
+.film:has(:checked) > img { display: none }
+.film:has(:checked) > img[hidden] { display: inline !important }
 @media (prefers-reduced-motion: reduce) {
 .film i::after { content: "play" }
-.film:not(:has(:checked)) > img, .film:has(:checked) > img[hidden] { display: none }
-.film:has(:checked) > img:not([hidden]), .film:not(:has(:checked)) > img[hidden] { display: inline }
+.film:not(:has(:checked)) > img, .film:has(:checked) > img[hidden] { display: none !important }
+.film:has(:checked) > img:not([hidden]), .film:not(:has(:checked)) > img[hidden] {
+display: inline !important }
 }
 </style>"""
 
