@@ -90,8 +90,12 @@ def test_a_model_that_keeps_looks_and_motion_apart_swaps_them_and_not_the_things
     oracle, test = make_oracle(by_thing=False)
     figures = benchmark.swaps(oracle, test, SMOKE, "static", 0)
     assert figures["swap_right"] == 1 and figures["swap_looks"] > 0.8
+    assert figures["plain_right"] == 1 and figures["plain_looks"] > 0.8
+    digits = [figures[f"swap_looks_{name}"] for name in benchmark.DIGITS.static]
+    assert math.isclose(figures["swap_looks"], sum(digits) / 2)
     reversed_roles = benchmark.swaps(oracle, test, SMOKE, "dynamic", 0)
     assert reversed_roles["swap_right"] == 0 and reversed_roles["swap_looks"] < 0.5
+    assert reversed_roles["plain_right"] == 1 and reversed_roles["plain_looks"] > 0.8
     things = benchmark.exchanged_things(oracle, test, ("dynamic", "static"), 0)
     assert things["thing_right"] < 0.5
 

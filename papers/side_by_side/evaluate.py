@@ -139,15 +139,16 @@ def exchange(model: SequenceModel, codes: Codes, given: str, donors: np.ndarray)
 def swaps(
     model: SequenceModel, test: Encoded, settings: RunSettings, code: str, seed: int
 ) -> Figures:
-    """Each test clip with another clip's static code, which `code` names.
+    """Each test clip with another clip's static code, which `code` names, and, plain, with its own.
 
     swap_right: share in which the true clip, with the donor's looks and the own motion, is the
     nearest, by squared error, of four: it, the own clip, the donor's, and that with the own looks
     and the donor's motion, over the clips that differ from their donors in both. swap_looks: how
-    often a judge names what the donor wears, or its digits.
+    often a judge names what the donor wears, or its digits; swap_looks_<name>: one of them.
+    plain_right, plain_looks: the same of reconstructions, of which the own clip is the true one.
     """
     donors = random_donors(len(test), seed)
-    frames = exchange(model, test.codes, code, donors)
+    itself = np.arange(len(test))
     own = as_float(test.sequences.frames)
     if settings.sampler == "moving_digits":
         draw, labels = digits_of(settings, "test"), test.labels
@@ -159,9 +160,15 @@ def swaps(
         reverse = own[true_swaps(test.sequences, np.argsort(donors))[donors]]
     other = own[torch.as_tensor(donors)]
     differ = (true != other).flatten(1).any(1) & (true != own).flatten(1).any(1)
-    nearest = find_nearest(frames, (true, own, other, reverse))[differ]
-    right = float((nearest == 0).double().mean())
-    return {"swap_right": right, "swap_looks": judge_looks(frames, test, donors, settings)}
+    figures: Figures = {}
+    for name, given, expected in (("swap", donors, 0), ("plain", itself, 1)):
+        frames = exchange(model, test.codes, code, given)
+        nearest = find_nearest(frames, (true, own, other, reverse))[differ]
+        figures[f"{name}_right"] = float((nearest == expected).double().mean())
+        looks = judge_looks(frames, test, given, settings)
+        figures[f"{name}_looks"] = float(np.mean(list(looks.values())))
+        figures |= {f"{name}_looks_{part}": share for part, share in looks.items()}
+    return figures
 
 
 def find_nearest(frames: Tensor, candidates: tuple[Tensor, ...]) -> Tensor:
@@ -170,8 +177,10 @@ def find_nearest(frames: Tensor, candidates: tuple[Tensor, ...]) -> Tensor:
     return torch.stack(errors).argmin(0)
 
 
-def judge_looks(frames: Tensor, test: Encoded, donors: np.ndarray, settings: RunSettings) -> float:
-    """How often a judge names what the donor wears; of digits in each frame which they are."""
+def judge_looks(
+    frames: Tensor, test: Encoded, donors: np.ndarray, settings: RunSettings
+) -> dict[str, float]:
+    """How often a judge names each thing the donor wears; of digits in each frame which it is."""
     size, classes = settings.image_size, test.sequences.classes
     names: tuple[str, ...] = ATTRIBUTES
     length = 1
@@ -182,11 +191,11 @@ def judge_looks(frames: Tensor, test: Encoded, donors: np.ndarray, settings: Run
         judge = open_judge("digits", settings.profile, size=size)
         seen = judge_probabilities(judge, frames.flatten(0, 1))
         names, length = DIGITS.static, frames.shape[1]
-    right = []
+    right = {}
     for name in names:
         expected = test.labels[name][torch.as_tensor(donors)].repeat_interleave(length)
-        right.append((seen[name].argmax(1) == expected).double().mean())
-    return float(torch.stack(right).mean())
+        right[name] = float((seen[name].argmax(1) == expected).double().mean())
+    return right
 
 
 def exchanged_things(
