@@ -368,6 +368,7 @@ FAULTS = (  # the field, and the call
     ("features", lambda: FrameJudge({"digit": ("0", "1")}, 16, features=8.0)),
     ("kind: .*series", lambda: PublishedSeries(kind="images", window=1)),
     ("better: expected one of '', higher", lambda: print_verdict("A", [Row("b", 1, 1, "up")], 1)),
+    ("share: expected some updates", lambda: print_verdict("A", [Row("b", 1, 1)], 0.0)),
     ("updates", lambda: tabulate_times("1000", [])),
 )
 

@@ -6,7 +6,7 @@ The verdict is the one of REPRODUCTION.md, whose rule is here: papers/claims.py 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from unbraid.checks import check_name, check_whole
+from unbraid.checks import check_field, check_name, check_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +51,10 @@ def name_verdict(reached: Sequence[bool], share: float, seeds: int, word: str) -
 def print_verdict(source: str, rows: Sequence[Row], share: float, by_bar: bool = False) -> None:
     """Print figures of one run beside the numbers of a source, and the verdict.
 
-    share: of the paper's updates. by_bar: the numbers are our own bar, as the paper has none.
+    share: of the paper's updates; a model without any is refused, as of a checkpoint that is not
+    there. by_bar: the numbers are our own bar, as the paper has none.
     """
+    check_field(share > 0, "share", "some updates; is there a checkpoint of this model?", share)
     reached = []
     for title, ours, wanted, better, tolerance in (Row(*row) for row in rows):
         check_name("better", better, ("", "higher", "lower"))

@@ -30,8 +30,9 @@ class Expectation:
         list of what the learner's function returned. Then `value` shows kind and form alone.
     decimals: how many the task asks for: right is what is equal when rounded to them.
     axes: what one index along each axis of an array stands for, such as "clip" and "frame".
-    choices: numbers from which some values are chosen. Of those, of whole numbers, booleans and
-        words nothing is guessed: a wrong sign or a factor explains a measure alone.
+    choices: numbers or words from which some values are chosen. Of those, of whole numbers,
+        booleans and words nothing is guessed: a wrong sign or a factor explains a measure alone.
+    rounding: the largest share by which an answer may be wrong to be called nearly right.
     mistakes: wrong answers that a learner is likely to give, each with what is said of it.
     """
 
@@ -42,7 +43,8 @@ class Expectation:
     absolute: float = 1e-9
     decimals: int | None = None
     axes: Sequence[str] = ()
-    choices: Sequence[float] = ()
+    choices: Sequence[Any] = ()
+    rounding: float = 0.005
     mistakes: Sequence[tuple[object, str]] = ()
 
     def accepts(self, expected: object, found: object) -> bool:
@@ -148,9 +150,10 @@ def check_all(**answers: object) -> str:
     return f"{solved} of {len(names)} exercises solved" + (f"; to do: {still}" if still else "")
 
 
-def find_line(error: Exception) -> str:
-    """Where in a learner's own cell an error arose, or ""."""
-    for place in reversed(traceback.extract_tb(error.__traceback__)):
+def find_line(error: Exception, outermost: bool = False) -> str:
+    """Where in a learner's own cells an error arose, or where the first of them calls; or ""."""
+    places = traceback.extract_tb(error.__traceback__)
+    for place in places if outermost else reversed(places):
         if "ipykernel" in place.filename or "<ipython" in place.filename:
             return f" in line {place.lineno}, `{place.line}`" if place.line else ""
     return ""
@@ -257,11 +260,13 @@ def pair_values(expected: Any, found: Any, call: str = "", place: str = "") -> I
         for key in expected:
             yield from pair_values(expected[key], found[key], call, f"{place}{key}: ")
     elif isinstance(expected, tuple | list):
+        shape = "" if isinstance(found, tuple | list) else as_array(found).shape
         if not isinstance(found, tuple | list):
-            found = list(as_array(found)) if as_array(found).ndim else [found]
+            found = list(as_array(found)) if shape else [found]
         if len(found) != len(expected):
             wanted = f"{len(expected)} values are expected, in the order of the task"
-            raise KindError(f"{call}{place}{wanted}; found {len(found)}.")
+            what = f"one array of shape {shape}" if len(shape) > 1 else len(found)
+            raise KindError(f"{call}{place}{wanted}; found {what}.")
         name = "Number" if place else "Value"
         for number, pair in enumerate(zip(expected, found, strict=True), 1):
             yield from pair_values(*pair, call, f"{place}{name} {number}: ")
@@ -310,10 +315,10 @@ def is_rounded(right: np.ndarray, yours: np.ndarray, most: float) -> bool:
     return abs(yours - right) <= min(half_a_unit, most * abs(yours))
 
 
-def is_near(right: object, found: object, most: float) -> bool:
-    """Whether values are others to within half a per cent, or as they are printed."""
+def is_near(right: object, found: object, most: float, share: float = 0.005) -> bool:
+    """Whether values are others to within a share, or as they are printed."""
     wanted, yours = as_array(right), as_array(found)
-    within = abs(yours - wanted) <= 0.005 * abs(wanted) + 1e-9
+    within = abs(yours - wanted) <= share * abs(wanted) + 1e-9
     return bool(within.all()) or is_rounded(wanted, yours, most)
 
 
@@ -325,7 +330,7 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
         return ""
     if is_rounded(as_array(first.expected), as_array(first.found), 0.46):
         return f"{first.place}This is right but rounded too far: give one more decimal."
-    if is_near(first.expected, first.found, 0):
+    if is_near(first.expected, first.found, 0, expectation.rounding):
         return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
     if is_another_order([pair for pair in pairs if pair.call == first.call]):
         return f"{first.call}These are the right values in another order."
@@ -392,7 +397,9 @@ def explain_value(expectation: Expectation, pair: Pair) -> str:
     """What is said of a wrong value for which no other reason is found."""
     where = pair.call + pair.place
     if isinstance(pair.expected, str):
-        return f"{where}{pair.found!r} is not the answer."
+        words = [] if str(pair.found) in expectation.choices else expectation.choices
+        why = f"is none of the names: {', '.join(words)}" if words else "is not the answer"
+        return f"{where}{pair.found!r} {why}."
     right, yours = as_array(pair.expected), as_array(pair.found)
     if right.ndim:
         return f"{where}{find_place(expectation, right, yours)}"
