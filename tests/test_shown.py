@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import seeded
+from helpers import DOUBLE, seeded
 from unbraid import IndependentPrediction
 from unbraid.data import sprites
 from unbraid.data.moving_digits import Digits, MovingDigits
@@ -226,6 +226,74 @@ def test_31_loses_what_the_closed_forms_say(define):
         assert shown.least_loss(*given_all) == pytest.approx(price + blind_to_s / 2, rel=1e-6)
         everything = rest, gain, frames, torch.ones_like(reads), [[*range(length + 1)]]
         assert shown.least_loss(*everything) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [(3, 0.7, 0.2, 0.15), (8, 0.95, 0.2, 0.15), (3, 0.7, 0.001, 0.15), (8, 0.7, 0.001, 0.15)],
+)
+def test_31_loses_what_the_best_explicit_bound_loses(define, setting):
+    """Each division as a model with a prior, a decoder and a q, whose bound gradients maximise."""
+    given = {"h": 1.4, "r": 0.2, "v": 0.15, "phi": 0.7, "DOUBLE": {"dtype": torch.float64}}
+    names = ("joint", "posterior_of", "least_loss", "forms", "divide")
+    lost = define("31", *names, **given).divide(*setting)
+    length, memory, motion, noise = setting
+    one, first = torch.eye(length, **DOUBLE), torch.eye(length, **DOUBLE)[:1]
+    steps = torch.arange(length)
+    moves = motion * memory ** (steps[:, None] - steps).abs().double()
+    of_places = moves + 1.96  # of e = 1.4 s + d
+    turned = torch.linalg.svd(torch.linalg.cholesky(of_places))
+    heights = torch.full((length, 1), 1.4, **DOUBLE)
+    alone, earlier = one, one.new_ones(length, length).tril()
+    with_s = torch.block_diag(one[:1, :1], moves), torch.cat([heights, one], 1)
+    models = {  # covariance of the prior, decoder, what means read, what samples know
+        ("both", "all in s"): (one, turned.U * turned.S, first.expand(length, -1), alone)
+    }
+    for form, reads, knows in (("code", torch.ones_like(one), alone), ("text", earlier, earlier)):
+        models[form, "all in d"] = of_places, one, reads, knows
+        models[form, "who in s"] = (
+            *with_s,
+            torch.cat([first, reads]),
+            torch.block_diag(one[:1, :1], knows),
+        )
+    assert models.keys() == lost.keys()
+    for division, model in models.items():
+        assert lost[division] == pytest.approx(lose(*model, of_places, noise), abs=1e-3), division
+
+
+@torch.enable_grad()
+def lose(prior, decoder, reads, knows, of_places, noise):
+    """Mean nats of log p(x) over the best bound, by its terms: reconstruction and KL.
+
+    q has the means k x and the covariance root root'. Where reads is 0, so is k (C, T); where knows
+    is 0, so is root.
+    """
+    of_frames = of_places + noise * torch.eye(len(of_places), **DOUBLE)
+    k = (reads * torch.linalg.pinv(decoder)).clone().requires_grad_()
+    root = (0.1 * torch.eye(len(prior), **DOUBLE)).requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [k, root], max_iter=2000, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+    evidence = -(of_frames.logdet() + len(of_frames) * (np.log(2 * np.pi) + 1)) / 2
+
+    def gap():
+        read, of_q = reads * k, knows * root
+        wrong = torch.eye(len(of_frames), **DOUBLE) - decoder @ read
+        error = (wrong @ of_frames @ wrong.T).trace() + (decoder @ of_q).square().sum()
+        likelihood = -(error / noise + len(of_frames) * np.log(2 * np.pi * noise)) / 2
+        second = of_q @ of_q.T + read @ of_frames @ read.T  # moments of the codes
+        log_det = of_q.diagonal().square().log().sum()
+        kl = (prior.inverse() @ second).trace() - len(prior) + prior.logdet() - log_det
+        return evidence - likelihood + kl / 2
+
+    def closure():
+        optimizer.zero_grad()
+        lost = gap()
+        lost.backward()
+        return lost
+
+    optimizer.step(closure)
+    return gap().item()
 
 
 def test_33_finds_a_planted_bit_in_one_clip_of_each_only(define):
