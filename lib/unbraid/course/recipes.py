@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 
-from unbraid.measures.intervals import Interval, mean_interval
-
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -41,18 +39,12 @@ def select(table: pd.DataFrame, ideas: str, recipe: str, measure: str) -> np.nda
     return runs.sort_values("seed")[measure].to_numpy(dtype=float)
 
 
-def limit(values: np.ndarray) -> Interval:
-    """Mean and 95 % interval of shares, cut at 0 and 1."""
-    mean, low, high = mean_interval(values)
-    return Interval(mean, max(low, 0.0), min(high, 1.0))
-
-
 def draw_recipes(
     table: pd.DataFrame,
     ideas: Sequence[str] = tuple(LOOKS),
     measures: Sequence[str] = tuple(MEASURES),
 ) -> Figure:
-    """A panel for each measure: a dot for each run, a line for the mean, a bar for its interval.
+    """A panel for each measure, with a dot for each run.
 
     table: as papers/c/starts.py writes it. ideas, measures: which are drawn, by their names there.
     """
@@ -76,19 +68,16 @@ def draw_recipes(
 
 
 def draw_runs(ax: Axes, place: float, values: np.ndarray, colour: str, marker: str) -> None:
-    """The runs of one column, beside each other, with their mean and its interval."""
-    mean, low, high = limit(values)
-    ax.plot([place, place], [low, high], color=colour, linewidth=1)
-    ax.plot([place - 0.08, place + 0.08], [mean, mean], color=colour, linewidth=2)
-    beside = place + np.linspace(-0.05, 0.05, len(values))
-    ax.plot(beside, values, marker, color=colour, alpha=0.6, markersize=4)
+    """The runs of one column, beside each other."""
+    beside = place + np.linspace(-0.07, 0.07, len(values))
+    ax.plot(beside, values, marker, color=colour, alpha=0.7, markersize=5)
 
 
 def count_recipes(
     table: pd.DataFrame, ideas: Sequence[str] = tuple(LOOKS), level: float = 0.9
 ) -> pd.DataFrame:
-    """For each model and recipe: each measure's mean and interval, and in how many runs the
-    motion is right in at least `level` of the swaps."""
+    """For each model and recipe: each measure's mean, lowest and highest value, and in how many
+    runs the motion is right in at least `level` of the swaps."""
     import pandas as pd  # imported lazily, because that takes a second
 
     rows = {}
@@ -97,7 +86,7 @@ def count_recipes(
             motion = select(table, name, recipe, "motion")
             row = {f"motion ≥ {level:g}": f"{(motion >= level).sum()} of {len(motion)}"}
             for measure in MEASURES:
-                mean, low, high = limit(select(table, name, recipe, measure))
-                row[measure] = f"{mean:.2f} [{low:.2f} to {high:.2f}]"
+                values = select(table, name, recipe, measure)
+                row[measure] = f"{values.mean():.2f} ({values.min():.2f} to {values.max():.2f})"
             rows[name, words.replace("\n", " ")] = row
     return pd.DataFrame.from_dict(rows, orient="index")
