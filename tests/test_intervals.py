@@ -5,10 +5,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.stats import norm
+from scipy.stats import norm, ttest_ind, ttest_rel
 from unbraid.checks import finite_array
 from unbraid.measures.intervals import (
     bca_limits,
+    difference_interval,
     mean_interval,
     ratio_limits,
 )
@@ -26,6 +27,26 @@ def test_one_seed_has_no_interval_and_equal_seeds_have_no_width():
     alone = mean_interval([0.3])
     assert alone.mean == 0.3 and np.isnan([alone.low, alone.high]).all()
     assert mean_interval([0.5, 0.5, 0.5]).half_width == 0
+
+
+def test_a_difference_is_paired_where_seeds_are_shared_and_else_welchs():
+    ours, others = {0: 1.0, 1: 2.5, 2: 3.0, 4: 3.5}, {0: 0.7, 1: 2.0, 2: 2.9, 3: 9.0}
+    welch = ttest_ind([*ours.values()], [*others.values()], equal_var=False).confidence_interval()
+    found = difference_interval(ours, others)
+    assert found == pytest.approx((2.5 - 3.65, *welch))
+    del others[3]  # All of its seeds are ours.
+    paired = ttest_rel([1.0, 2.5, 3.0], [0.7, 2.0, 2.9]).confidence_interval()
+    assert difference_interval(ours, others) == pytest.approx((0.3, *paired))
+    assert difference_interval(others, ours).high == pytest.approx(-paired.low)
+
+
+def test_a_difference_of_one_seed_has_no_limits_and_of_nan_there_is_none():
+    for others in ({0: 0.5}, {1: 0.5}):
+        found = difference_interval({0: 1.0}, others)
+        assert found.mean == 0.5 and np.isnan(found[1:]).all()
+    assert np.isnan(difference_interval({0: 1.0, 1: 2.0}, {2: 0.5}).high)
+    with pytest.raises(ValueError, match="values"):
+        difference_interval({0: 1.0, 1: np.nan}, {2: 0.5, 3: 1.0})
 
 
 def test_the_bootstrap_corrects_for_bias_and_skew():

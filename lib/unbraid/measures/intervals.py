@@ -1,8 +1,8 @@
-"""How sure a number is: 95 % intervals of means over seeds, of scores on a test set."""
+"""How sure a number is: 95 % intervals of means and differences over seeds, of test scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,26 @@ def mean_interval(values: ArrayLike) -> Interval:
     if n > 1:
         reach = float(stdtrit(n - 1, 0.975) * numbers.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - reach, mean + reach)
+
+
+def difference_interval(ours: Mapping[int, float], others: Mapping[int, float]) -> Interval:
+    """The mean of ours minus that of others, both by seed, with the interval of Student's t.
+
+    In pairs of a seed if all seeds of one are among the other's, else by Welch, of all values.
+    Limits are NaN where there are fewer than two of either; ValueError for NaN.
+    """
+    shared = ours.keys() & others.keys()
+    if shared and len(shared) in (len(ours), len(others)):
+        return mean_interval([ours[seed] - others[seed] for seed in shared])
+    samples = [finite_array("values", [*each.values()]) for each in (ours, others)]
+    difference = float(samples[0].mean() - samples[1].mean())
+    counts = np.array([len(ours), len(others)])
+    if counts.min() < 2:
+        return Interval(difference, np.nan, np.nan)
+    errors = np.array([each.var(ddof=1) for each in samples]) / counts  # squared
+    freedom = errors.sum() ** 2 / (errors**2 / (counts - 1)).sum()
+    reach = float(stdtrit(freedom, 0.975) * np.sqrt(errors.sum()))
+    return Interval(difference, difference - reach, difference + reach)
 
 
 def ratio_limits(
