@@ -252,10 +252,10 @@ def verify_folder(
     again: Annotated[bool, AGAIN] = False,
     only: Annotated[str, ONLY] = "",
 ) -> None:
-    """Check that results fit together: digests of weights, records and curves, pages of tables."""
+    """Check that results fit together: digests, pages, seeds; print how each run has ended."""
     from unbraid import records
 
-    from papers import pages, verify
+    from papers import ledger, pages, verify
 
     folder = folder or records.results()
     if write:
@@ -266,7 +266,7 @@ def verify_folder(
 
         faults += evaluation.verify_again(verify.select_measured(folder, only))
     summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
-    typer.echo("\n".join([*faults, summary]))
+    typer.echo("\n".join([*ledger.summarise(folder), *faults, summary]))
     raise typer.Exit(1 if faults else 0)
 
 

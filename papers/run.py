@@ -20,6 +20,7 @@ from unbraid.checks import ResultsError, SettingsError, check_name, refuse
 from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, schedule_value
 
+from papers import ledger
 from papers.datasets import LOADERS, Sampler, list_options
 from papers.provenance import make_record, print_row
 from papers.settings import FIELD_TYPES, Jobs, RunSettings, list_classes, load, trace
@@ -229,12 +230,14 @@ def train_run(
     """Train one run with one seed, write its curve, weights and record, and print what is done.
 
     A run that was interrupted goes on at its last checkpoint; one that is finished is left alone.
+    How a run ended that is not finished stands in the folder's ledger.
 
     again: a finished run of other settings, precision or data is replaced. wait: for another
     process that trains the same run. Raises `TrainingError` for such runs without these two.
     machine: as in `train_model`, only what is not the default.
     """
-    path = folder / run_name(settings, seed)
+    name = run_name(settings, seed)
+    path = folder / name
     checkpoint = path.with_suffix(".checkpoint")
     now = {"precision": machine.get("precision", "32-true"), "data_sha256": sampler.digests}
     with keep_alone(path, wait):
@@ -247,10 +250,13 @@ def train_run(
 
         model, options = build(settings, seed), machine | {"report": print_row}
         try:
-            rows = train_model(model, sampler, settings, seed, checkpoint=checkpoint, **options)
+            with ledger.note_failure(folder, name):
+                rows = train_model(model, sampler, settings, seed, checkpoint=checkpoint, **options)
         except KeyboardInterrupt:
             print(f"\nrun the same command to continue {path.name} from its last checkpoint")
             raise
+        if path.with_suffix(FILES["record"]).exists():
+            ledger.add_row(folder, name, "replaced", str(seed), "trained again")
         record = make_record(train_command(settings, seed, **machine), settings, seed, rows) | now
         write_run(model, rows, path, record | {"data": sampler.provenance})
 

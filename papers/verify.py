@@ -13,7 +13,7 @@ from unbraid.checks import ResultsError, check_field
 from unbraid.files import digest
 from unbraid.records import RESTORE, read_json
 
-from papers import claims, pages, tables
+from papers import claims, ledger, pages, tables
 from papers.run import FILES
 
 Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed that it has
@@ -25,7 +25,8 @@ Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed t
 def verify_results(folder: Path) -> list[str]:
     """Faults of a results folder, a line each, which begins with the file.
 
-    Digests of metrics.json and records are compared with files and, in the clone, its pages.
+    Digests of metrics.json and records are compared with files; in the clone also seeds with those
+    that runs.toml declares, and pages with what is there.
     """
     checks = [(path, metrics_faults) for path in sorted(folder.rglob("metrics*.json"))]
     checks += [(path, record_faults) for path in sorted(folder.rglob(f"*{FILES['record']}"))]
@@ -40,7 +41,7 @@ def verify_results(folder: Path) -> list[str]:
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
             faults.append(f"{path}: expected the commands' form, found {error!r}; {RESTORE}")
     is_clone = folder.resolve() == records.results().resolve()
-    return faults + (pages.table_faults() if is_clone else [])
+    return faults + (ledger.find_gaps(folder) + pages.table_faults() if is_clone else [])
 
 
 def metrics_faults(path: Path) -> list[str]:
