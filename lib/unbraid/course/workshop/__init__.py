@@ -8,30 +8,43 @@ functions of a notebook stands in the module of its number, such as `n32`.
 
 import ast
 import inspect
+import math
 import sys
+import tempfile
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
+from itertools import combinations, islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import unbraid
-from unbraid.checks import check_name
+from unbraid.checks import as_array, check_name
 from unbraid.course.exercises import Expectation, Verdict, explain_fault, find_line
+from unbraid.course.workshop import slips
 from unbraid.files import write_atomically
 from unbraid.lessons import list_free
 
 Names = dict[str, Any]
 NUMBERS = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
 SEEN = "what is given to "  # begins the name of an array that no answer is judged by
+RANDOM = "random "  # begins the name of one that is judged to within a tenth
+GRADIENT = "gradient of "
+UNKNOWN = " Open the hint, and try again."  # ends what is said if no mistake was recognised
+REMARKS = {  # on errors of PyTorch that name another cure
+    "Can't call numpy()": " NumPy knows no gradients: compute with torch, without `detach`.",
+    "dtype": " The check computes in double precision: make new tensors like those that are given.",
+}
 DRAW = torch.randn  # PyTorch's own, also while another one takes its place
 solved: set[tuple[str, str]] = set()  # notebook and name of what checks have found right
 
@@ -40,21 +53,35 @@ class Unfit(Exception):
     """What a function gives is of another kind than its check can read; the message says which."""
 
 
+class Case(NamedTuple):
+    """What a function is run with: numbers of clips and frames, and the mode of its model."""
+
+    clips: int
+    frames: int
+    is_training: bool
+
+    def __str__(self) -> str:
+        mode = "training" if self.is_training else "evaluation"
+        return f"{self.clips} clip{'s' * (self.clips > 1)} of {self.frames} frames, {mode} mode"
+
+
+CASES = (Case(3, 5, True), Case(1, 4, False))  # sizes unlike each other, and a single clip
+
+
 @dataclass(frozen=True)
 class Part:
     """A function that the reader types, and what is known of it.
 
     run: gives the arrays by which it is judged, by what they are; it gets the definitions of the
-        lesson by name, among them the reader's.
+        lesson by name, among them the reader's, and a case.
     axes: what one index along each axis of an array stands for.
     right: gives what `run` must give, where it is not what the lesson's own definitions give.
-    tolerance: the largest relative error.
     """
 
-    run: Callable[[Names], dict[str, Any]]
+    run: Callable[[Names, Case], Names]
     axes: tuple[str, ...] = ("clip", "frame", "unit")
-    right: Callable[[Names], dict[str, Any]] | None = None
-    tolerance: float = 1e-6
+    right: Callable[[Names, Case], Names] | None = None
+    cases: tuple[Case, ...] = CASES
 
 
 def check(number: str, name: str, typed: object) -> Verdict:
@@ -70,39 +97,162 @@ def check(number: str, name: str, typed: object) -> Verdict:
     place = name.split(".")[0]  # of a part of the lesson; else the whole class is given
     given = vars(lesson) | {place if place in vars(lesson) else notebook.WANTED[0]: typed}
     solved.discard((number, name))
-    try:
-        yours = part.run(given)
-    except NotImplementedError as error:
-        return Verdict(name, False, f"not typed yet ({error})")
-    except Unfit as error:
-        return Verdict(name, False, f"not yet. {error}")
-    except Exception as error:  # the reader's own code fails: the reason is what helps
-        text = f"not yet. Your code raises {type(error).__name__}{find_line(error)}: {error}"
-        return Verdict(name, False, text)
-    how: Names = {"relative": part.tolerance, "absolute": 1e-6, "axes": part.axes}
-    right = (part.right or part.run)(vars(lesson))
-    fault = explain_fault(Expectation(drop_seen(right), **how), drop_seen(yours))
-    if fault:  # Only then it is of use to know what mistakes would give.
-        mistakes = read_texts(number).get(name, {}).get("mistakes", [])
-        made = [(part.run(change(lesson, name, *pair)), why) for *pair, why in mistakes]
-        fault = explain_fault(Expectation(right, mistakes=made, **how), yours) or fault
-    fault = fault.removesuffix(" Open the hint, and try again.")
-    if not fault:
-        solved.add((number, name))
-    return Verdict(name, not fault, f"not yet. {fault}" if fault else "right")
+    for case in part.cases:
+        where = "not yet. " if case is part.cases[0] else f"not yet. With {case}: "
+        try:
+            yours = part.run(given, case)
+        except NotImplementedError as error:
+            other = "" if str(error) == name else f" ({error})"
+            return Verdict(name, False, f"not typed yet{other}")
+        except Unfit as error:
+            return Verdict(name, False, f"{where}{error}")
+        except Exception as error:  # the reader's own code fails: the reason is what helps
+            what = f"{type(error).__name__}{find_line(error, outermost=True)}: {error}"
+            remark = next((said for text, said in REMARKS.items() if text in what), "")
+            return Verdict(name, False, f"{where}Your code raises {what}{remark}")
+        right = (part.right or part.run)(vars(lesson), case)
+        if compare(part, right, yours):  # Only then it is of use to know what mistakes give.
+            with warnings.catch_warnings(action="ignore"):  # of mistakes
+                why = find_reason(number, name, case, right, yours).removesuffix(UNKNOWN)
+            return Verdict(name, False, f"{where}{why}")
+    solved.add((number, name))
+    return Verdict(name, True, "right")
 
 
-def take_results(given: Any, *names: str) -> list[Tensor]:
-    """The tensors that `loss` gives, if they are as many as these names."""
-    if isinstance(given, tuple | list) and len(given) == len(names):
-        return list(given)
-    found = f"{len(given)} results" if isinstance(given, tuple | list) else type(given).__name__
-    raise Unfit(f"`loss` gives {found}; expected {len(names)} results: {', '.join(names)}.")
+def compare(part: Part, right: Names, yours: Names, made: Any = (), with_seen: bool = False) -> str:
+    """What is wrong with arrays, "" if nothing is. made: those of mistakes, and what is said."""
+    names = [name for name in right if with_seen or not name.startswith(SEEN)]
+    for share, is_random in ((1e-6, False), (0.1, True)):
+        some = [name for name in names if name.startswith(RANDOM) == is_random]
+        expected, found = ({name: each.get(name) for name in some} for each in (right, yours))
+        mistakes = [({name: wrong.get(name) for name in some}, why) for wrong, why in made]
+        how: Names = {"relative": share, "absolute": 1e-6, "axes": part.axes, "rounding": 1e-4}
+        if fault := explain_fault(Expectation(expected, mistakes=mistakes, **how), found):
+            return fault
+    return ""
 
 
-def drop_seen(arrays: Names) -> Names:
-    """The arrays without those that only help to find a fault."""
-    return {name: each for name, each in arrays.items() if not name.startswith(SEEN)}
+def find_reason(number: str, name: str, case: Case, right: Names, yours: Names) -> str:
+    """Why arrays are wrong: a known mistake, a slip in the lesson's code, what the wrong ones have
+    in common, or where they begin to be wrong."""
+    part: Part = import_module(f"{__name__}.n{number}").PARTS[name]
+    lesson = import_module(f"unbraid.lessons.n{number}")
+    wrong = [each for each in right if compare(part, {each: right[each]}, yours)]
+    made = []
+    for old, new, why in read_texts(number).get(name, {}).get("mistakes", []):
+        with suppress(Exception):  # that of one case may end in an error
+            made.append((part.run(change(lesson, name, old, new), case), why))
+            if not compare(part, made[-1][0], yours):
+                return why
+    if untrue := [each for each in wrong if as_array(right[each]).dtype.kind == "b"]:
+        return f"This must hold, and does not: {untrue[0]}."
+    of_gradients = all(each.startswith(GRADIENT) for each in wrong)
+    planted = slips.plant(lesson, name, of_gradients) if name.split(".")[0] in vars(lesson) else ()
+    for names, why in islice(planted, 150):  # so many take a few seconds
+        with suppress(Exception):
+            if is_same(part.run(names, case), yours):
+                return why
+    if of_gradients:
+        return explain_gradients(wrong, right, yours)
+    fault = compare(part, right, yours, made)
+    if not fault.endswith(UNKNOWN):
+        return fault
+    if why := explain_size(case, right[wrong[0]], yours[wrong[0]]):
+        return f"{wrong[0]}: {why}"
+    seen = [each for each in right if each.startswith(SEEN)]
+    fits = all(np.shape(right[each]) == np.shape(yours.get(each)) for each in seen)
+    return compare(part, right, yours, with_seen=fits)
+
+
+def is_same(arrays: Names, yours: Names) -> bool:
+    """Whether arrays are the reader's, but for those by which no answer is judged."""
+    for name, each in arrays.items():
+        one, two = as_array(each), as_array(yours[name])
+        share = 0.1 if name.startswith(RANDOM) else 1e-6
+        if not name.startswith(SEEN) and (
+            one.shape != two.shape or not np.allclose(one, two, share, 1e-6, True)
+        ):
+            return False
+    return True
+
+
+def explain_gradients(wrong: list[str], right: Names, yours: Names) -> str:
+    """What is said if all values are right, but not these gradients."""
+    says = "All values are right, but "
+    stops = "`detach`, `no_grad`, `data`, `item` or NumPy stops it."
+    silent = [name for name in wrong if not as_array(yours[name]).any()]
+    gradients = [name for name in right if name.startswith(GRADIENT)]
+    if not any(as_array(yours[name]).any() for name in gradients):
+        return f"{says}no gradient arrives anywhere: {stops}"
+    if silent:
+        return f"{says}no {silent[0]} arrives: {stops}"
+    if extra := [name for name in wrong if not as_array(right[name]).any()]:
+        return f"{says}a {extra[0]} arrives, where none belongs: a `detach` is missing."
+    return f"{says}the {wrong[0]} is not: on some path {stops}"
+
+
+def explain_size(case: Case, right: Any, yours: Any) -> str:
+    """What is said of a term that is a mean where a sum is asked, or the reverse; or ""."""
+    sizes = {"clips": case.clips, "frames": case.frames, "the numbers of a frame": 12}
+    right, yours = as_array(right), as_array(yours)
+    for count in (1, 2, 3) if right.any() and right.shape == yours.shape else ():
+        for names in combinations(sizes, count):
+            size, over = math.prod(sizes[name] for name in names), " and ".join(names)
+            if np.allclose(yours * size, right, 1e-6, 1e-9):
+                return f"this is the right one divided by {size}, a mean over {over}: sum them."
+            if np.allclose(yours, right * size, 1e-6, 1e-9):
+                return f"this is {size} times the right one, a sum over {over}: take their mean."
+    return ""
+
+
+def take(typed: str, given: Any, form: Any) -> Names:
+    """The tensors that a function gives, by their names in a form such as ("s", ("mean", "d"));
+    Unfit if they are not of this form."""
+    if isinstance(form, str):
+        if isinstance(given, tuple | list):
+            raise Unfit(f"`{typed}` gives {len(given)} results for {form}: a tensor is expected.")
+        return {form: torch.as_tensor(given)}
+    is_several = isinstance(given, tuple | list) or (isinstance(given, Tensor) and given.ndim)
+    if not is_several or len(given) != len(form):
+        found = f"{len(given)} results" if isinstance(given, tuple | list) else f"a {kind(given)}"
+        wanted = ", ".join(
+            each if isinstance(each, str) else f"({', '.join(each)})" for each in form
+        )
+        raise Unfit(f"`{typed}` gives {found}; expected {len(form)} results: {wanted}.")
+    found = {}
+    for part, each in zip(given, form, strict=True):
+        found |= take(typed, part, each)
+    return found
+
+
+def kind(given: Any) -> str:
+    """A value in a sentence."""
+    return f"tensor {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+
+
+def gaussian(*shape: int, shift: float = 0.0) -> tuple[Tensor, Tensor]:
+    """A mean and a log-variance, which note their gradients."""
+    mean, log_variance = noise((*shape, 2)).unbind(-1)
+    return (mean + shift).requires_grad_(), ((1 - shift) * log_variance).requires_grad_()
+
+
+def with_gradients(found: Names, model: nn.Module | None = None, **inputs: Any) -> Names:
+    """Arrays, and the gradients of each at a model's weights and at inputs, or pairs of them."""
+    places: dict[str, Tensor] = {}
+    for name, each in inputs.items():
+        pair = [f"the mean of {name}", f"the log-variance of {name}"]
+        places |= zip(pair, each, strict=True) if isinstance(each, tuple) else {name: each}
+    weights = model.named_parameters() if model else ()
+    places |= {name: weight for name, weight in weights if weight.ndim > 1}
+    nothing = torch.stack([0 * each.sum() for each in places.values()]).sum()
+    gradients: Names = {}
+    for name, value in found.items():
+        total = (value * noise(tuple(value.shape))).sum() + nothing
+        each = torch.autograd.grad(total, [*places.values()], retain_graph=True)
+        gradients |= {
+            f"{GRADIENT}{name} at {place}": g for place, g in zip(places, each, strict=True)
+        }
+    return found | gradients
 
 
 @contextmanager
@@ -130,32 +280,42 @@ def change(lesson: ModuleType, name: str, old: str, new: str) -> Names:
     return names
 
 
-def noise(shape: tuple[int, ...], like: Tensor | None = None) -> Tensor:
+def noise(shape: tuple[int, ...]) -> Tensor:
     """Standard normal numbers that depend on their shape alone, axes of size 1 apart."""
     sizes = [n for n in shape if n != 1]
     generator = torch.Generator().manual_seed(sum(n * 31**place for place, n in enumerate(sizes)))
-    drawn = DRAW(shape, generator=generator, dtype=torch.float64)
-    return drawn if like is None else drawn.to(like)
+    return DRAW(shape, generator=generator, dtype=torch.float64)
 
 
 @contextmanager
-def settled_noise() -> Iterator[None]:
-    """Let all draws be `noise`: then it does not matter which code is drawn first."""
+def settled_noise(*given: Tensor) -> Iterator[None]:
+    """Let all draws be the given ones of as many numbers, in this order, or else `noise` of their
+    number: then neither the order of the draws matters nor their form, nor, as all are rounded to
+    64ths, their precision."""
+    waiting = [*given]
 
-    def fill(*shape: Any, **_: Any) -> Tensor:
-        given = shape if isinstance(shape[0], int) else shape[0]
-        return noise(tuple(given)).to(torch.get_default_dtype())
+    def draw(shape: Any, like: Names) -> Tensor:
+        size = math.prod(shape)
+        fits = [n for n, each in enumerate(waiting) if each.numel() == size]
+        drawn = waiting.pop(fits[0]) if fits else noise((size,))
+        how = {name: like[name] for name in ("dtype", "device") if like.get(name) is not None}
+        return ((64 * drawn).round() / 64).view(shape).to(**how or {"dtype": DRAW(0).dtype})
 
-    def normal(mean: Any, std: Any = 1.0, *_: Any, **__: Any) -> Tensor:
-        like = mean if isinstance(mean, Tensor) else std
-        return mean + std * noise(tuple(like.shape), like)
+    def randn(*shape: Any, size: Any = (), **how: Any) -> Tensor:
+        return draw(shape if shape and isinstance(shape[0], int) else [*shape, size][0], how)
 
-    draws: Names = {"randn": fill, "normal": normal}
-    draws["randn_like"] = lambda like, **_: noise(tuple(like.shape), like)
+    def normal(mean: Any, std: Any = 1.0, size: Any = None, **how: Any) -> Tensor:
+        like = next((each for each in (mean, std) if isinstance(each, Tensor)), None)
+        how = how if like is None else {"dtype": like.dtype, "device": like.device}
+        return mean + std * draw(size if like is None else like.shape, how)
+
+    def randn_like(like: Tensor, **how: Any) -> Tensor:
+        return draw(like.shape, {"dtype": like.dtype, "device": like.device} | how)
 
     def refill(filled: Tensor, mean: float = 0.0, std: float = 1.0, **_: Any) -> Tensor:
-        return filled.copy_(mean + std * noise(tuple(filled.shape), filled))
+        return filled.copy_(mean + std * randn_like(filled))
 
+    draws: Names = {"randn": randn, "normal": normal, "randn_like": randn_like}
     with patch.multiple(torch, **draws), patch.object(Tensor, "normal_", refill):
         yield
 
@@ -169,6 +329,69 @@ def build(typed: Callable[..., Any], *arguments: Any, **sizes: Any) -> Any:
             drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
             weight.copy_(drawn / max(1, weight[0].numel()) ** 0.5)
     return model
+
+
+# ---- Loops that train
+
+
+class Line(nn.Module):
+    """A model of one weight, which notes what it is given in each update, and the gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.given: list[tuple[Tensor, ...]] = []
+        self.gradients: dict[int, float] = {}
+        self.weight.register_hook(self.note)
+
+    def note(self, gradient: Tensor) -> None:
+        """Add what arrives at the weight in this update."""
+        number = len(self.given)
+        self.gradients[number] = self.gradients.get(number, 0.0) + gradient.item()
+
+
+def follow(model: Line, rows: Any, terms: int) -> Names:
+    """What a training loop yields, and the weight and its gradient in each update."""
+    if not isinstance(rows, Iterator):
+        given = f"`train` gives a {kind(rows)}, not one thing after the other: "
+        raise Unfit(f"{given}`yield` after each update its number and the {terms} terms.")
+    numbers, values, weights = [], [], []
+    for row in rows:
+        if not isinstance(row, tuple | list) or len(row) != 2:
+            raise Unfit(
+                f"`train` yields a {kind(row)}; expected two: the update's number, the terms."
+            )
+        if np.shape(row[1]) != (terms,):
+            raise Unfit(f"`train` yields {np.shape(row[1])} terms; expected a list of {terms}.")
+        numbers.append(row[0])
+        values.append([torch.as_tensor(term).item() for term in row[1]])
+        weights.append(model.weight.item())
+    found = {"numbers of the updates": numbers, "terms": values, "weight after each": weights}
+    found["gradients at the weight"] = [*model.gradients.values()]
+    return {name: torch.tensor(each, dtype=torch.float64) for name, each in found.items()}
+
+
+def stop_and_go_on(start: Callable[..., Any], new: Callable[[], Line], terms: int) -> Names:
+    """What a loop does that was stopped after 3 of 6 updates, beside one that was not.
+
+    start: begins to train a model for so many updates with a path, or with None.
+    """
+    whole, parts = new(), new()
+    follow(whole, start(whole, 6, None), terms)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint"
+        first = new()
+        follow(first, start(first, 3, path), terms)
+        found = follow(parts, start(parts, 6, path), terms)
+    goes_on = [len(each) for each in parts.given] == [len(each) for each in whole.given[3:]]
+    pairs = zip(parts.given, whole.given[3:], strict=False)
+    same = goes_on and all(torch.equal(*two) for pair in pairs for two in zip(*pair, strict=True))
+    number, weight = found["numbers of the updates"], found["weight after each"]
+    return {
+        "the first update after a stop at 3 of 6": number[:1].sum(),
+        "the weight after a stop and all 6": weight[-1:].sum(),
+        "after a stop, what is drawn goes on as without it": torch.tensor(same),
+    }
 
 
 # ---- What was typed, as a file

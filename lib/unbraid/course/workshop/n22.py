@@ -6,41 +6,53 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unbraid.course.workshop import Names, Part, build, noise, seen_by, take_results, to_library
+from unbraid.course.workshop import (
+    CASES,
+    GRADIENT,
+    Case,
+    Line,
+    Names,
+    Part,
+    build,
+    follow,
+    gaussian,
+    noise,
+    seen_by,
+    stop_and_go_on,
+    take,
+    to_library,
+    with_gradients,
+)
 
 WANTED = ("UnorderedFrames", "paper_networks", "small_networks", "train")
 WIDTHS = (2, 3, 5, 4, 2)  # C, width, hidden, units of s and of d
-B, N = 3, 4  # of samples and frames
 TERMS = ("-log p(x | s, d)", "KL of s", "KL of d")
 
 
-def make_pair(shift: float) -> tuple[Tensor, Tensor]:
-    """Means and log-variances (3, 4, 2) of two units."""
-    return noise((B, N, 2)) + shift, (1 - shift) * noise((N, B, 2)).transpose(0, 1)
-
-
-def run_kl(names: Names) -> dict:
-    """For each frame of each sample."""
-    return {"kl(q, p)": names["kl"](make_pair(0.0), make_pair(0.7))}
-
-
-def run_draw(names: Names) -> dict:
-    """A draw with given noise, and the gradient that arrives at the pair."""
-    mean, log_variance = (each.requires_grad_() for each in make_pair(0.3))
-    drawn = names["draw"]((mean, log_variance), noise((B, 2, N)).transpose(1, 2))
-    (drawn.square().sum() + 0 * (mean + log_variance).sum()).backward()
-    found = {"draw": drawn, "gradient at the mean": mean.grad}
-    return found | {"gradient at the log-variance": log_variance.grad}
-
-
-def run_compare(names: Names) -> dict:
-    """What pairs of maps have in common, also if there are two frames only."""
-    model = build(names["PairEncoder"], *WIDTHS[:4])
+def run_kl(names: Names, case: Case) -> Names:
+    """For each frame of each sample, for each sample, and for a single row."""
     found: Names = {}
-    with torch.no_grad(), seen_by(model.pair, "`pair`", found):
-        found["with four frames"] = model.compare(noise((B, N, 2, 4, 4)))
-    with torch.no_grad():
-        return found | {"with two frames": model.compare(noise((B, 2, 2, 4, 4)))}
+    for shape in ((*case[:2], 2), (case.clips, 2), (2,)):
+        q, p = gaussian(*shape), gaussian(*shape, shift=0.7)
+        given = f"kl(q, p), of means {shape}" if len(shape) != 3 else "kl(q, p)"
+        found |= with_gradients(take("kl", names["kl"](q, p), given), q=q, p=p)
+    return found
+
+
+def run_draw(names: Names, case: Case) -> Names:
+    """A draw with given noise."""
+    q, eps = gaussian(*case[:2], 2, shift=0.3), noise((case.clips, 2, case.frames)).transpose(1, 2)
+    return with_gradients(take("draw", names["draw"](q, eps), "draw"), q=q)
+
+
+def run_compare(names: Names, case: Case) -> Names:
+    """What pairs of maps have in common, also if there are two frames only."""
+    model, seen = build(names["PairEncoder"], *WIDTHS[:4]), Names()
+    few = take("compare", model.compare(noise((case.clips, 2, 2, 4, 4))), "with two frames")
+    h = noise((*case[:2], 2, 4, 4)).requires_grad_()
+    with seen_by(model.pair, "`pair`", seen):
+        found = take("compare", model.compare(h), f"with {case.frames} frames") | few
+    return with_gradients(found, maps=h) | seen
 
 
 def make_trunk() -> nn.Module:
@@ -48,25 +60,23 @@ def make_trunk() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 2, 1), nn.LeakyReLU(0.2))
 
 
-def run_read(names: Names) -> dict:
+def run_read(names: Names, case: Case) -> Names:
     """q(d_i | s, x_i) of each frame."""
-    model = build(names["Encoder"], make_trunk(), *WIDTHS)
-    found: Names = {}
-    with torch.no_grad(), seen_by(model.dynamic, "`dynamic`", found):
-        mean, log_variance = model.read_d(noise((B, N, 2, 4, 4)), noise((B, 4)))
-    return found | {"mean of d": mean, "log-variance of d": log_variance}
+    model, seen = build(names["Encoder"], make_trunk(), *WIDTHS), Names()
+    h, s = noise((*case[:2], 2, 4, 4)).requires_grad_(), noise((case.clips, 4)).requires_grad_()
+    with seen_by(model.dynamic, "`dynamic`", seen):
+        given = model.read_d(h, s)
+    found = take("Encoder.read_d", given, ("mean of d", "log-variance of d"))
+    return with_gradients(found, model.dynamic, maps=h, s=s) | seen
 
 
-def run_encoder(names: Names) -> dict:
-    """Both posteriors and both draws, and the gradient of d at the layers of s."""
+def run_encoder(names: Names, case: Case) -> Names:
+    """Both posteriors and both draws."""
     model = build(names["Encoder"], make_trunk(), *WIDTHS)
-    q_s, q_d, s, d = model(noise((B, N, 3, 4, 4)), noise((B, 4)), noise((B, N, 2)))
-    d.square().sum().backward()
-    weight = model.static.convolution.weight
-    grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-    found = {"mean of s": q_s[0], "log-variance of s": q_s[1], "draw of s": s}
-    found |= {"mean of d": q_d[0], "log-variance of d": q_d[1], "draw of d": d}
-    return found | {"gradient of d at the convolution of s": grad}
+    given = model(noise((*case[:2], 3, 4, 4)), noise((case.clips, 4)), noise((*case[:2], 2)))
+    pairs = [(f"mean of {code}", f"log-variance of {code}") for code in "sd"]
+    found = take("Encoder.forward", given, [*pairs, "draw of s", "draw of d"])
+    return with_gradients(found, model)
 
 
 def build_model(names: Names) -> Any:
@@ -75,43 +85,57 @@ def build_model(names: Names) -> Any:
     return build(names["UnorderedFrames"], (make_trunk(), decoder), *WIDTHS)
 
 
-def run_loss(names: Names) -> dict:
-    """The terms of each sample, and the gradient of each part."""
-    model, x = build_model(names), noise((B, N, 3, 4, 4)).sigmoid()
-    terms = take_results(model.loss(x, noise((B, 4)), noise((B, N, 2))), *TERMS)
-    torch.stack([term.sum() for term in terms]).sum().backward()
-    found = dict(zip(TERMS, terms, strict=True))
-    for part in ("encoder.trunk.0", "encoder.dynamic.4", "prior.4"):
-        weight = model.get_submodule(part).weight
-        grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-        found[f"gradient of {part}"] = grad
-    return found
+def run_loss(names: Names, case: Case) -> Names:
+    """The terms of each sample."""
+    model, x = build_model(names), noise((*case[:2], 3, 4, 4)).sigmoid()
+    given = model.loss(x, noise((case.clips, 4)), noise((*case[:2], 2)))
+    return with_gradients(take("loss", given, TERMS), model)
 
 
-class Line(nn.Module):
-    """A model of one weight whose three terms pull it to three places."""
+class ThreeTerms(Line):
+    """A line whose three terms pull its weight to three places."""
 
     def __init__(self) -> None:
         super().__init__()
         self.prior = nn.Sequential(nn.Linear(4, 4))  # sizes of s and d are read off it
-        self.weight = nn.Parameter(torch.ones(1))
-        self.given: list[tuple[Tensor, ...]] = []  # of each update: x and both noises
 
     def loss(self, x: Tensor, *noises: Tensor) -> list[Tensor]:
         """The terms of each sample, (B,) each."""
-        self.given.append((x, *noises))
+        self.given.append(tuple(each.detach().cpu() for each in (x, *noises)))
         places = (1.02, 0.96, 1.05)
         return [(self.weight + 0 * x.flatten(1).mean(1) - place) ** 2 for place in places]
 
 
-def run_train(names: Names) -> dict:
-    """Twelve updates: numbers, terms, the weight at the end, and what `loss` was given."""
-    (first, found), (again, _), (other, _) = (train_line(names, seed) for seed in (0, 0, 1))
+def run_train(names: Names, _: Case) -> Names:
+    """Updates by plain gradients: numbers, terms, the weight, and what `loss` was given; by the
+    optimiser that `train` makes itself, after a stop as well."""
+    device = getattr(names["train"], "__globals__", {}).get("device", "cpu")
+
+    def objective(error: Tensor, kl_s: Tensor, kl_d: Tensor) -> Tensor:
+        return error + 3 * kl_s + kl_d
+
+    def draw(generator: torch.Generator) -> Tensor:
+        return torch.rand(3, 4, 3, 4, 4, generator=generator)
+
+    def new() -> ThreeTerms:
+        return ThreeTerms().to(device)
+
+    def start(model: Line, updates: int, path: Any, seed: int = 0, adam: Any = None) -> Any:
+        return names["train"](model, updates, seed, objective, adam, draw, path)
+
+    models = [new() for _ in range(3)]
+    plain = [torch.optim.SGD(model.parameters(), lr=0.05) for model in models]
+    runs = zip(models, (0, 0, 1), plain, strict=True)
+    found = [follow(model, start(model, 12, None, seed, sgd), 3) for model, seed, sgd in runs][0]
+    first, again, other = models
     yes = describe_given(first.given)
-    noises = [model.given[0][1] for model in (first, again, other)]  # of s, in the first update
+    noises = [model.given[0][1] for model in models]  # of s, in the first update
     follows = torch.equal(noises[0], noises[1]) and not torch.equal(noises[0], noises[2])
     yes["the noise follows the seed"] = follows and describe_given(other.given) == yes
-    return found | {f"{name} (1 is yes)": torch.tensor(float(each)) for name, each in yes.items()}
+    found |= {name: torch.tensor(each) for name, each in yes.items()}
+    alone = follow(again, start(again, 1, None), 3)["weight after each"] - models[0].weight.item()
+    found["the first step of the Adam that `train` makes, its learning rate"] = abs(alone).sum()
+    return found | stop_and_go_on(start, new, 3)
 
 
 def describe_given(given: list[tuple[Tensor, ...]]) -> dict[str, bool]:
@@ -134,24 +158,6 @@ def differs(values: Tensor, axis: int) -> bool:
     return bool((values.amax(axis) > values.amin(axis)).all())
 
 
-def train_line(names: Names, seed: int) -> tuple[Line, Names]:
-    """Twelve updates of a line by plain gradients, whose size shows how the loss is divided."""
-    model = Line()
-
-    def objective(error: Tensor, kl_s: Tensor, kl_d: Tensor) -> Tensor:
-        return error + 3 * kl_s + kl_d
-
-    def draw(generator: torch.Generator) -> Tensor:
-        return torch.rand(B, N, 3, 4, 4, generator=generator)
-
-    optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.05)
-    rows = list(names["train"](model, 12, seed, objective, optimizer, draw))
-    terms = torch.tensor([[*map(float, row)] for _, row in rows])
-    updates = torch.tensor([float(update) for update, _ in rows])
-    found = {"numbers of the updates": updates, "terms": terms}
-    return model, found | {"weight": model.weight.detach()}
-
-
 GRADIENTS = {  # of the typed class: the library's name
     "encoder.trunk.0": "trunk.0",
     "encoder.static.convolution": "static_encoder.convolution",
@@ -159,24 +165,21 @@ GRADIENTS = {  # of the typed class: the library's name
 }
 
 
-def run_equality(names: Names, is_library: bool = False) -> dict:
+def run_equality(names: Names, case: Case, is_library: bool = False) -> Names:
     """Terms and gradients with our image networks, of a class or of the library's."""
-    found: Names = {}
-    x = noise((B, N, 3, 32, 32)).sigmoid()
-    drawn = {"static": noise((B, 4)), "dynamic": noise((B, N, 2))}
+    x = noise((*case[:2], 3, 32, 32)).sigmoid()
+    drawn = {"static": noise((case.clips, 4)), "dynamic": noise((*case[:2], 2))}
     networks = names["small_networks"](6)
-    model = build(names["UnorderedFrames"], networks, 96, *WIDTHS[1:])
+    model = build(names["UnorderedFrames"], networks, 96, *WIDTHS[1:]).train(case.is_training)
     if is_library:
         model = to_library(model)
         bound = model.elbo(x, drawn)
-        terms = [-bound.log_likelihood, *bound.kl.values()]
+        found = dict(zip(TERMS, [-bound.log_likelihood, *bound.kl.values()], strict=True))
     else:
-        terms = take_results(model.loss(x, drawn["static"], drawn["dynamic"]), *TERMS)
-    torch.stack([term.sum() for term in terms]).sum().backward()
-    found |= zip(TERMS, terms, strict=True)
+        found = take("loss", model.loss(x, *drawn.values()), TERMS)
+    sum(term.sum() for term in found.values()).backward()
     for mine, theirs in GRADIENTS.items():
-        layer = model.get_submodule(theirs if is_library else mine)
-        found[f"gradient of {mine}"] = layer.weight.grad
+        found[GRADIENT + mine] = model.get_submodule(theirs if is_library else mine).weight.grad
     return found
 
 
@@ -200,6 +203,6 @@ PARTS = {
     "Encoder.read_d": Part(run_read, ("sample", "frame", "unit")),
     "Encoder.forward": Part(run_encoder, ("sample", "frame", "unit")),
     "UnorderedFrames.loss": Part(run_loss, ("sample",)),
-    "train": Part(run_train, ("update", "term")),
+    "train": Part(run_train, ("update", "term"), cases=CASES[:1]),
     "the bound": Part(run_equality, right=partial(run_equality, is_library=True)),
 }

@@ -1,0 +1,156 @@
+"""Slips in a lesson's own code: a sign, an axis, a sum, one step off, a gradient that is cut.
+
+An answer that gives what the code gives with one of them has this slip, however it is typed.
+"""
+
+import ast
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+Changes = Iterator[tuple[ast.AST, str]]
+INSTEAD = {  # of functions and methods: what is taken for them
+    "sum": "mean",
+    "mean": "sum",
+    "square": "abs",
+    "leaky_relu": "relu",
+    "relu": "leaky_relu",
+    "tanh": "sigmoid",
+    "randn_like": "zeros_like",
+    "zeros_like": "ones_like",
+    "zeros": "ones",
+    "randn": "rand",
+}
+OTHER = {
+    ast.Add: (ast.Sub, "Something is subtracted that is to be added."),
+    ast.Sub: (ast.Add, "Something is added that is to be subtracted."),
+    ast.Mult: (ast.Div, "Something divides that is a factor."),
+    ast.Div: (ast.Mult, "Something is a factor that should divide."),
+}
+CUT = (
+    "All values are right, but the gradient is cut at `{}`: no `detach`, `no_grad` or `data` there."
+)
+
+
+def plant(
+    lesson: ModuleType, name: str, of_gradients: bool
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """The definitions of a lesson with one slip in a function, such as Prior.forward; and what is
+    said of it. of_gradients: those that leave all values as they are."""
+    changed, last = name.split(".")[0], name.split(".")[-1]
+    tree = ast.parse(inspect.getsource(getattr(lesson, changed)))
+    each = ast.walk(tree)
+    function = next(n for n in each if isinstance(n, ast.FunctionDef) and n.name == last)
+    own = sorted({n.id for n in ast.walk(function) if isinstance(n, ast.Name) and is_set(n)})
+    own += [argument.arg for argument in function.args.args if argument.arg != "self"]
+    kinds: list[Callable[[Any], Changes]] = [cut] if of_gradients else [slip]
+    if not of_gradients and len(own) < 10:  # in more, no reader would wait for the answer
+        kinds.append(partial(rename, names=own))
+    for change in kinds:
+        for parent in list(ast.walk(function)):
+            for field, value in ast.iter_fields(parent):
+                for place, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+                    for new, why in change(node):
+                        put(parent, field, place, new)
+                        text = ast.unparse(ast.fix_missing_locations(tree))
+                        put(parent, field, place, node)
+                        names = dict(vars(lesson))
+                        exec(compile(text, f"<{changed}>", "exec"), names)
+                        yield names, why
+
+
+def put(parent: ast.AST, field: str, place: int | None, node: ast.AST) -> None:
+    """Set a child of a node of a tree."""
+    if place is None:
+        setattr(parent, field, node)
+    else:
+        getattr(parent, field)[place] = node
+
+
+def is_set(node: ast.Name) -> bool:
+    """Whether a name gets its value here."""
+    return isinstance(node.ctx, ast.Store)
+
+
+def slip(node: Any) -> Changes:
+    """What a piece of code becomes by a slip that changes values."""
+    if isinstance(node, ast.BinOp):
+        yield from slip_operation(node)
+    elif isinstance(node, ast.Call):
+        yield from slip_call(node)
+    elif isinstance(node, ast.Constant) and node.value in (0, 1, 2, 3) and node.value is not True:
+        for step in (1, -1):
+            yield ast.Constant(node.value + step), "An index, an axis or a step is off by one."
+    elif isinstance(node, ast.Slice) and isinstance(node.lower, ast.Constant) and not node.upper:
+        ends = ast.Slice(None, ast.Constant(-node.lower.value)), ast.Slice(None, node.lower)
+        yield ends[0], "A slice leaves out the end where it should leave out the beginning."
+        yield ends[1], "A slice keeps the beginning where it should keep the rest."
+    elif isinstance(node, ast.Tuple | ast.List) and isinstance(node.ctx, ast.Load | ast.Store):
+        yield from exchange(node.elts, lambda e: type(node)(e, node.ctx), "Two results or entries")
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield ast.Pass(), f"`{name_call(node.value)}` is missing."
+    elif isinstance(node, ast.Attribute) and node.attr in INSTEAD:
+        why = f"`{INSTEAD[node.attr]}` stands where `{node.attr}` is right."
+        yield ast.Attribute(node.value, INSTEAD[node.attr], node.ctx), why
+
+
+def slip_operation(node: ast.BinOp) -> Changes:
+    """The other operation, the other order, and one side alone."""
+    kind = "summand" if isinstance(node.op, ast.Add | ast.Sub) else "factor"
+    for part in (node.left, node.right):
+        yield part, f"A {kind} or a power is missing."
+    if type(node.op) in OTHER:
+        other, why = OTHER[type(node.op)]
+        yield ast.BinOp(node.left, other(), node.right), why
+    if isinstance(node.op, ast.Sub | ast.Div):
+        why = "A difference" if isinstance(node.op, ast.Sub) else "A quotient"
+        yield ast.BinOp(node.right, node.op, node.left), f"{why} is the other way round."
+
+
+def slip_call(node: ast.Call) -> Changes:
+    """Other arguments, none, and what is called left out."""
+    called = name_call(node)
+
+    def remake(arguments: list) -> ast.Call:
+        return ast.Call(node.func, arguments, node.keywords)
+
+    yield from exchange(node.args, remake, f"Two arguments of `{called}`")
+    if node.args and isinstance(node.args[-1], ast.Constant):
+        yield remake([]), f"`{called}` goes over all axes: name one."
+    inner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+    for part in inner + node.args[:1]:
+        yield part, f"`{called}` is missing."
+
+
+def exchange(parts: list, remake: Callable[[list], ast.AST], what: str) -> Changes:
+    """A list of parts with each two of them exchanged."""
+    for i in range(len(parts)):
+        for j in range(i):
+            new = [*parts]
+            new[i], new[j] = parts[j], parts[i]
+            yield remake(new), f"{what} are exchanged."
+
+
+def rename(node: Any, names: list[str]) -> Changes:
+    """Another name of the function in the place of one."""
+    if isinstance(node, ast.Name) and not is_set(node) and node.id in names:
+        for name in names:
+            if name != node.id:
+                yield ast.Name(name, ast.Load()), f"`{name}` stands where `{node.id}` is right."
+
+
+def cut(node: Any) -> Changes:
+    """What a piece of code becomes by a slip that stops a gradient, or lets one pass."""
+    if isinstance(node, ast.Call) and name_call(node) == "detach":
+        yield node.func.value, "All values are right, but a `detach` is missing."
+    elif isinstance(node, ast.Call) or isinstance(getattr(node, "ctx", None), ast.Load):
+        text = ast.unparse(node)
+        for new in (f"({text}).detach()", f"[part.detach() for part in {text}]"):
+            yield ast.parse(new, mode="eval").body, CUT.format(text)
+
+
+def name_call(call: ast.Call) -> str:
+    """The name of what is called, without what it belongs to."""
+    return ast.unparse(call.func).rpartition(".")[2]
