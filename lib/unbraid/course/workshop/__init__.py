@@ -160,7 +160,7 @@ def find_reason(number: str, name: str, case: Case, right: Names, yours: Names) 
     if why := explain_size(case, right[wrong[0]], yours[wrong[0]]):
         return f"{wrong[0]}: {why}"
     seen = [each for each in right if each.startswith(SEEN)]
-    fits = all(np.shape(right[each]) == np.shape(yours.get(each)) for each in seen)
+    fits = all(np.shape(right[each]) == np.shape(yours.get(each, ())) for each in seen)
     return compare(part, right, yours, with_seen=fits)
 
 
@@ -219,10 +219,10 @@ def take(typed: str, given: Any, form: Any) -> Names:
             each if isinstance(each, str) else f"({', '.join(each)})" for each in form
         )
         raise Unfit(f"`{typed}` gives {found}; expected {len(form)} results: {wanted}.")
-    found = {}
+    taken: Names = {}
     for part, each in zip(given, form, strict=True):
-        found |= take(typed, part, each)
-    return found
+        taken |= take(typed, part, each)
+    return taken
 
 
 def kind(given: Any) -> str:
@@ -290,16 +290,15 @@ def noise(shape: tuple[int, ...]) -> Tensor:
 @contextmanager
 def settled_noise(*given: Tensor) -> Iterator[None]:
     """Let all draws be the given ones of as many numbers, in this order, or else `noise` of their
-    number: then neither the order of the draws matters nor their form, nor, as all are rounded to
-    64ths, their precision."""
+    number, in 64ths: then neither their order nor their form matters, nor their precision."""
     waiting = [*given]
 
     def draw(shape: Any, like: Names) -> Tensor:
         size = math.prod(shape)
         fits = [n for n, each in enumerate(waiting) if each.numel() == size]
-        drawn = waiting.pop(fits[0]) if fits else noise((size,))
+        drawn = waiting.pop(fits[0]) if fits else (64 * noise((size,))).round() / 64
         how = {name: like[name] for name in ("dtype", "device") if like.get(name) is not None}
-        return ((64 * drawn).round() / 64).view(shape).to(**how or {"dtype": DRAW(0).dtype})
+        return drawn.view(shape).to(**how or {"dtype": DRAW(0).dtype})
 
     def randn(*shape: Any, size: Any = (), **how: Any) -> Tensor:
         return draw(shape if shape and isinstance(shape[0], int) else [*shape, size][0], how)

@@ -42,7 +42,7 @@ def run_kl(names: Names, case: Case) -> Names:
         given = f", of means {shape}" if len(shape) != 2 else ""
         for name, pair in {"kl(q, p)": (q, p), "kl(q)": (q,)}.items():
             value = take("kl", names["kl"](*pair), f"{name}{given}")
-            found |= with_gradients(value, **dict(zip("qp", pair, strict=False)))
+            found |= with_gradients(value, None, **dict(zip("qp", pair, strict=False)))
     return found
 
 

@@ -84,7 +84,8 @@ def slip(node: Any) -> Changes:
         for step in (1, -1):
             yield ast.Constant(node.value + step), "An index, an axis or a step is off by one."
     elif isinstance(node, ast.Slice) and isinstance(node.lower, ast.Constant) and not node.upper:
-        ends = ast.Slice(None, ast.Constant(-node.lower.value)), ast.Slice(None, node.lower)
+        end = ast.UnaryOp(ast.USub(), node.lower)
+        ends = ast.Slice(None, end), ast.Slice(None, node.lower)
         yield ends[0], "A slice leaves out the end where it should leave out the beginning."
         yield ends[1], "A slice keeps the beginning where it should keep the rest."
     elif isinstance(node, ast.Tuple | ast.List) and isinstance(node.ctx, ast.Load | ast.Store):
@@ -144,11 +145,12 @@ def rename(node: Any, names: list[str]) -> Changes:
 def cut(node: Any) -> Changes:
     """What a piece of code becomes by a slip that stops a gradient, or lets one pass."""
     if isinstance(node, ast.Call) and name_call(node) == "detach":
-        yield node.func.value, "All values are right, but a `detach` is missing."
+        yield getattr(node.func, "value", node), "All values are right, but a `detach` is missing."
     elif isinstance(node, ast.Call) or isinstance(getattr(node, "ctx", None), ast.Load):
         text = ast.unparse(node)
         for new in (f"({text}).detach()", f"[part.detach() for part in {text}]"):
-            yield ast.parse(new, mode="eval").body, CUT.format(text)
+            parsed: Any = ast.parse(new).body[0]
+            yield parsed.value, CUT.format(text)
 
 
 def name_call(call: ast.Call) -> str:
