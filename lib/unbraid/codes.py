@@ -50,7 +50,7 @@ def encode_all(
     generator: Generator | None = None,
     size: int | None = None,
 ) -> Codes:
-    """Codes of one or more sequences, on the CPU: means, or with a device's generator one draw."""
+    """Codes of one or more sequences, on the CPU: means of q, or with a generator one sample."""
     parts = batches(model, data, size)
     with evaluating(model):
         return concatenate([model.encode(batch, generator) for batch in parts])

@@ -96,7 +96,8 @@ def leakage_matrix(
 ) -> LeakageMatrix:
     """Train a probe for every code and factor on some sequences and score it on the others.
 
-    codes: name -> (N, D), one code per sequence, or (N, T, d), one per frame. factors: name -> (N,)
+    codes: name -> (N, D), one code per sequence, or (N, T, d), one per frame: means, or samples if
+        it is asked what a decoder can use, since it was trained on samples. factors: name -> (N,)
         of sequences; (N, T) or (N, T, m) of their frames; (N, m) continuous. Integers, booleans
         and strings are classes, floats are continuous.
     pooling: how codes of frames are read, a row of the matrix for each: "flattened" (N, T d) and
