@@ -1,8 +1,11 @@
 """What the papers claim beside what our runs measure; pages.py makes tables of it.
 
 claims.toml holds the claims with their published values, results/ the runs. A verdict is computed
-from the means over seeds, see `Claim.find_verdict`:
+from the means over seeds, see `Claim.find_verdict`. The first of these that holds is the verdict:
 
+not tried        no run
+not comparable   other data than the claim's; or nothing published in our copies, and no bar of ours
+inconclusive     not at its size: smaller, or too short; or without a figure that the claim needs
 reproduced       at its size, every figure is reached: its mean over three seeds or more lies within
                  the published ±, or within 5 % of the effect (published minus what chance or a
                  constant gets) or of the published value, whichever is smaller, or is better
@@ -12,16 +15,15 @@ agrees           at its size, by our own bar, which the row names: the paper has
 agrees once      the same by fewer seeds
 in part          at its size; the mean of some figures, not of all
 not reproduced   at its size; the mean of none
-inconclusive     not at its size: smaller, or too short; or without the figures that the claim needs
-not tried        no run
-not comparable   other data or protocol, or nothing published in our copies to compare with
 
-At its size: its data, networks and resolution, and at least two thirds of its updates.
+At its size: its data, networks and resolution, which the profile `full` has, and at least two
+thirds of its updates.
 """
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from statistics import fmean, stdev
 from typing import Any
 
@@ -30,7 +32,7 @@ from scipy.stats import binomtest, norm
 from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.lessons.n15 import name_grouping, read_scores
-from unbraid.measures.intervals import Interval, mean_interval
+from unbraid.measures.intervals import Interval, difference_interval, mean_interval
 from unbraid.paper_size import LENGTH, NEAR, SEEDS, is_reached, name_verdict
 from unbraid.records import read_metrics, read_record
 
@@ -48,6 +50,7 @@ class Figure:
     run: str = ""  # where it is not the claim's
     table: str = ""
     rows: Mapping[str, Any] = field(default_factory=dict)
+    minus: str | Mapping[str, Any] = ""  # of a difference: the other run, or what its rows change
     digits: int = 2
     unit: str = ""
     published: float | None = None
@@ -71,6 +74,12 @@ class Figure:
         if self.published is None:
             return self.bar is not None and mean >= self.bar
         return is_reached(mean, self.published, self.better, self.find_tolerance(chance))
+
+    def find_other(self) -> "Figure":
+        """What a difference is the difference from."""
+        if isinstance(self.minus, str):
+            return replace(self, run=self.minus)
+        return replace(self, rows={**self.rows, **self.minus})
 
     def find_tolerance(self, chance: float) -> float:
         """The distance from the published value that still counts as reached."""
@@ -128,9 +137,8 @@ class Claim:
     result: str = ""
     figures: Sequence[Figure] = ()
     run: str = ""
-    at_size: bool = True
+    data: str = ""  # the dataset that the claim is about
     length: int = 0
-    comparable: bool = True
     needs: str = ""
     command: str = ""
     remark: str = ""
@@ -144,6 +152,21 @@ class Claim:
         """The folder in results/ and the name of the run that answers, or that answers a figure."""
         folder, _, run = self.run.rpartition("/")
         return folder, (figure and figure.run) or run
+
+    def list_places(self) -> list[list[str]]:
+        """Model, dataset and profile behind each measured figure; less of a table of no dataset."""
+        measured = self.list_measured()
+        tables = [str(PurePosixPath(figure.table).parent) for figure in measured if figure.table]
+        runs = [self.split_run(figure)[0] for figure in measured if not figure.table]
+        return [place.split("/") for place in tables + runs]
+
+    def is_comparable(self) -> bool:
+        """Whether our runs have the data that the claim is about."""
+        return all(place[1:2] == [self.data] for place in self.list_places())
+
+    def is_at_size(self) -> bool:
+        """Whether our runs have the paper's networks and resolution."""
+        return all(place[2:] == ["full"] for place in self.list_places())
 
     def list_runs(self) -> list[tuple[str, str]]:
         """Folder and name of the runs behind this claim, but for those of tables."""
@@ -164,6 +187,9 @@ class Claim:
 
     def read_interval(self, figure: Figure) -> Interval:
         """The mean and its interval over seeds; of a baseline, which has none, over test items."""
+        if figure.minus:
+            other = figure.find_other()
+            return difference_interval(self.read_values(figure), self.read_values(other))
         if not figure.baseline:
             return mean_interval([*self.read_values(figure).values()])
         return read_limits(*self.split_run(figure), figure.name)
@@ -201,14 +227,12 @@ class Claim:
     def find_verdict(self) -> str:
         """The verdict, by the rule of this module's first lines."""
         judged = [figure for figure in self.list_measured() if figure.is_judged()]
-        if self.comparable and not self.list_measured():
-            return "not tried"
         share = self.read_share()
-        if self.comparable and (not self.at_size or share < LENGTH):
-            return "inconclusive"
-        if not (self.comparable and judged):
+        if not self.list_measured():
+            return "not tried"
+        if not (judged and self.is_comparable()):
             return "not comparable"
-        if self.needs and self.lacks_needed():
+        if not self.is_at_size() or share < LENGTH or (self.needs and self.lacks_needed()):
             return "inconclusive"
         reached = [
             figure.is_reached(self.read_mean(figure), self.find_chance(figure)) for figure in judged
@@ -238,21 +262,22 @@ class Claim:
         """A figure's mean and 95 % interval over seeds, and the seeds where they are few and data
         and protocol are the paper's, those whose weights ship in bold.
 
-        Of a baseline the interval is of the test set. Where runs ended in two states, how many are
-        in the good one stands in place of a mean; other figures have their values by seed.
+        Of a difference there is its interval, of a baseline that of the test set. Where runs ended
+        in two states, how many are in the good one stands in place of a mean; other figures have
+        their values by seed.
         """
         values = [*self.read_values(figure).values()]
         if figure.least is not None:
             return print_states(values, figure.least)
         unit = f" {figure.unit}" if figure.unit else ""
-        if figure.baseline:
+        if figure.baseline or figure.minus:
             return print_limits(self.read_interval(figure), figure.digits, figure.unit)
         seeds = ", ".join(self.format_seeds(figure))
         if len(values) == 1 or self.has_two_states(figure):
             return seeds + unit
         mean = format_mean(values, figure.digits) + unit
         is_shared = len(set(values)) == 1  # as a constant's, which has no seed
-        if is_shared or len(values) > (SEEDS if self.comparable else 1):
+        if is_shared or len(values) > (SEEDS if self.is_comparable() else 1):
             return mean
         return f"{mean} (seeds: {seeds})"
 
@@ -311,7 +336,7 @@ class Claim:
         """Whether we are better than the next best published score, of each figure."""
         answers = {}
         for figure in self.list_measured():
-            if self.comparable and figure.next is not None:
+            if self.is_comparable() and figure.next is not None:
                 answers[figure.title] = figure.compare_next(self.read_interval(figure))
         return list_answers("Better than the next best", answers)
 
@@ -320,7 +345,7 @@ class Claim:
         shares = {}
         for figure in self.list_measured() if self.find_verdict() not in MISSED else ():
             values = [*self.read_values(figure).values()]
-            if self.comparable and figure.published is not None and len(values) > 1:
+            if self.is_comparable() and figure.published is not None and len(values) > 1:
                 tolerance = figure.find_tolerance(self.find_chance(figure))
                 share = pass_share(values, tolerance, one_sided=bool(figure.better))
                 shares[figure.title] = f"{100 * share:.0f} %"

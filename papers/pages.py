@@ -16,9 +16,10 @@ from typing import Any
 from jinja2 import StrictUndefined, Template
 from unbraid import files, records
 from unbraid.checks import ResultsError
+from unbraid.measures.intervals import difference_interval
 from unbraid.records import read_csv, read_record
 
-from papers import claims
+from papers import claims, ledger
 from papers.claims import Claim, read_claims, read_papers
 from papers.tables import format_mean, format_number, markdown_table, metrics_table
 
@@ -95,6 +96,25 @@ def show_mean_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
 def show_percent_cell(table: str, name: str, **rows: Any) -> str:
     """The mean of a share in these rows of a CSV, one a seed, in percent."""
     return print_percent(fmean(claims.read_table_figure(table, rows, name).values()))
+
+
+def show_difference(folder: str, run: str, name: str, other: str, digits: int = 2) -> str:
+    """How much larger the mean of a figure is than that of another run, with its interval."""
+    values = [claims.read_figure(folder, each, name) for each in (run, other)]
+    return claims.print_limits(difference_interval(*values), digits)
+
+
+def show_difference_cell(table: str, name: str, other: dict, digits: int = 2, **rows: Any) -> str:
+    """The same of a column of a CSV, in these rows and in those that differ from them so."""
+    values = [claims.read_table_figure(table, each, name) for each in (rows, rows | other)]
+    return claims.print_limits(difference_interval(*values), digits)
+
+
+def show_ended(folder: str, run: str, end: str) -> str:
+    """How many runs the ledger says to have ended so, of these and those with figures."""
+    ended = len(ledger.find_ended(records.results(), f"{folder}/{run}", end))
+    count = ended + len(claims.find_seeds(claims.read_metrics(folder), run))
+    return f"{spell_part(ended, count)} of {spell(count)} runs"
 
 
 def show_states(folder: str, run: str, name: str, least: float) -> str:
@@ -183,6 +203,9 @@ def name_helpers(rows: list[Claim]) -> dict[str, Callable[..., str]]:
         "cell": show_cell,
         "mean_cell": show_mean_cell,
         "percent_cell": show_percent_cell,
+        "difference": show_difference,
+        "difference_cell": show_difference_cell,
+        "ended": show_ended,
         "states": show_states,
         "groupings": show_groupings,
         "share": show_share,

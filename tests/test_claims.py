@@ -11,7 +11,7 @@ from unbraid.checks import ResultsError
 from unbraid.data.sprites import POSE_LABELS
 from unbraid.measures.intervals import Interval
 
-from papers import claims, pages
+from papers import claims, ledger, pages
 
 ENTRY = {
     "paper": "A",
@@ -19,7 +19,7 @@ ENTRY = {
     "source": "Table 1",
     "size": "its own",
     "run": "toy/data/full/toy",
-    "at_size": True,
+    "data": "data",
     "length": 100,
 }
 
@@ -33,7 +33,7 @@ def toy(tmp_path, monkeypatch):
 
     def write(values, steps=100, figure=None, more=None, **changes):
         more = more or {}
-        folder = tmp_path / "results" / "toy" / "data" / "full"
+        folder = (tmp_path / "results" / changes.get("run", ENTRY["run"])).parent
         protocol = {"weights": {"toy": {str(seed): "" for seed in range(len(values))}}}
         by_seed = {"score": values, "other": values} | more
         metrics = {"toy": {"by_seed": by_seed}, "protocol": protocol}
@@ -53,6 +53,7 @@ def show_ours(claim):
     return [row[1] for row in claim.list_figures()]
 
 
+QUICK = "toy/data/quick/toy"
 HIGHER = {"published": 0.5, "better": "higher"}
 OIL = {"published": 11.21, "margin": 0.01, "chance": 11.85, "better": "lower"}  # 5 % are .032
 
@@ -118,10 +119,13 @@ def test_chance_may_be_a_figure_of_the_run(toy):
 @pytest.mark.parametrize(
     "changes, verdict",
     (
-        ({"comparable": False}, "not comparable"),
-        ({"at_size": False}, "inconclusive"),
+        ({"data": "others"}, "not comparable"),
+        ({"data": "others", "run": QUICK}, "not comparable"),  # This is asked for first.
+        ({"run": QUICK}, "inconclusive"),
         ({"length": 0}, "inconclusive"),
-        ({"run": ""}, "not tried"),
+        ({"figures": [claims.Figure("score", "score")]}, "not comparable"),
+        ({"figures": [claims.Figure("score", "score")], "length": 0}, "not comparable"),
+        ({"figures": []}, "not tried"),
     ),
 )
 def test_what_is_not_the_papers_own_is_no_reproduction(toy, changes, verdict):
@@ -130,7 +134,7 @@ def test_what_is_not_the_papers_own_is_no_reproduction(toy, changes, verdict):
 
 def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(toy):
     figure = {"published": 0.5, "next": 0.1, "better": "higher", "unit": "bits"}
-    claim = toy([0.51, -0.2, 0.02], 70, figure, command="make it", at_size=False)
+    claim = toy([0.51, -0.2, 0.02], 70, figure, command="make it", run=QUICK)
     ours = "0.11 ± 0.90 bits (seeds: **0.51**, −0.20, 0.02)"  # 4.303 * .210
     assert claim.list_figures() == [("score", ours, "0.50 bits", "0.10 bits")]
     assert claim.format_size() == "its own; 3 seeds, 70 % of the paper's updates"
@@ -176,7 +180,7 @@ def test_a_row_says_of_each_figure_whether_it_is_better_than_next(toy):
     assert toy([0.5] * 3, figures=[first]).print_next() == "Better than the next best: yes"
     both = toy([0.48, 0.5, 0.55], figures=[first, second])
     assert both.print_next() == "Better than the next best: a yes; b in the mean"
-    assert toy([0.05], figures=[first], comparable=False).print_next() == ""
+    assert toy([0.05], figures=[first], data="others").print_next() == ""
     # A constant has its interval from the test set.
     constant = claims.Figure("c", "score", better="higher", next=0.4, baseline=True)
     limits = {"score_low": [0.3, None], "score_high": [0.7, None]}
@@ -187,7 +191,7 @@ def test_a_row_says_of_each_figure_whether_it_is_better_than_next(toy):
 
 def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     state = claims.Figure("good", "score", least=0.5)
-    other = claims.Figure("other", "other", unit="bits")
+    other = claims.Figure("other", "other", unit="bits", published=0.9)
     figures = [state, other]
     mixed = toy([0.92, 0.92, 0.44], figures=figures)
     assert show_ours(mixed) == [
@@ -207,7 +211,7 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
 def test_a_row_of_runs_of_different_length_says_so(toy, tmp_path):
     """As the bounds of paper B's pairs, which come from short runs, and the hits from long ones."""
     figures = [claims.Figure("a", "score"), claims.Figure("b", "score", run="longer")]
-    claim = toy([0.5, 0.6], 20, figures=figures, comparable=False)
+    claim = toy([0.5, 0.6], 20, figures=figures, data="others")
     folder = tmp_path / "results" / "toy" / "data" / "full"
     metrics = records.read_json(folder / "metrics.json")
     metrics["longer"] = metrics["toy"]
@@ -236,7 +240,7 @@ def test_a_row_says_how_often_a_perfect_copy_would_pass(toy):
     upward = toy(values, figure=figure | {"better": "higher"})
     assert upward.list_verdict()[1] == "A perfect copy would pass: 84 %"
     assert claims.pass_share([0.5, 0.5], 0.01, one_sided=True) == 1
-    for changes in ({"at_size": False}, {"comparable": False}):
+    for changes in ({"run": QUICK}, {"data": "others"}):
         assert "copy" not in "".join(toy(values, figure=figure, **changes).list_verdict())
     assert "copy" not in "".join(toy([0.5], figure=figure).list_verdict())
 
@@ -246,7 +250,7 @@ def test_a_figure_may_come_from_a_table(toy, tmp_path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("run,seed,update,a\nx,0,10,1\nx,0,50,3\nx,1,50,5\ny,0,50,9\n")
     figure = claims.Figure("a", "a", table="toy.csv", rows={"run": "x", "update": 50})
-    claim = toy([0.5], run="", figures=[figure], comparable=False)
+    claim = toy([0.5], run="", figures=[figure], data="others")
     assert claim.read_values(figure) == {0: 3, 1: 5} and claim.list_runs() == []
     assert claim.find_verdict() == "not comparable"
     assert claim.format_size() == "its own; 2 seeds, 50 % of the paper's updates"
@@ -255,6 +259,33 @@ def test_a_figure_may_come_from_a_table(toy, tmp_path):
             claims.read_table_figure("toy.csv", rows, "a")
     with pytest.raises(ResultsError, match="absent"):
         claims.read_table_figure("toy.csv", {"run": "x", "update": 50}, "absent")
+
+
+def test_two_rows_are_compared_by_the_interval_of_their_difference(toy, tmp_path):
+    """Both means are uncertain by 1 here, and their difference, in pairs of seeds, by .02."""
+    figure = claims.Figure("a minus b", "score", minus="other")
+    claim = toy([0.1, 0.4, 0.9], figures=[figure])
+    folder = tmp_path / "results" / "toy" / "data" / "full"
+    metrics = records.read_json(folder / "metrics.json")
+    metrics["other"] = {"by_seed": {"score": [0.0, 0.31, 0.79]}}
+    metrics["protocol"]["weights"]["other"] = metrics["protocol"]["weights"]["toy"]
+    records.write_json(folder / "metrics.json", metrics)
+    assert show_ours(claim) == ["0.10 [0.08 to 0.12]"]
+    assert pages.show_difference("toy/data/full", "toy", "score", "other") == show_ours(claim)[0]
+    rows = [{"v": v, "seed": seed, "x": v * seed} for v in (1, 2) for seed in range(3)]
+    records.write_csv(tmp_path / "results" / "toy.csv", rows)
+    of_rows = claims.Figure("2 minus 1", "x", table="toy.csv", rows={"v": 2}, minus={"v": 1})
+    (shown,) = show_ours(toy([0.5], figures=[of_rows]))
+    assert shown == pages.show_difference_cell("toy.csv", "x", {"v": 1}, v=2)
+    assert shown == "1.00 [−1.48 to 3.48]"
+
+
+def test_runs_that_diverged_are_counted_with_those_that_did_not(toy, tmp_path):
+    toy([0.5, 0.6])
+    assert pages.show_ended("toy/data/full", "toy", "diverged") == "neither of two runs"
+    ledger.add_row(tmp_path / "results", "toy/data/full/toy-seed2", "diverged")
+    ledger.add_row(tmp_path / "results", "toy/data/full/toy-seed1", "diverged")  # It has a record.
+    assert pages.show_ended("toy/data/full", "toy", "diverged") == "one of three runs"
 
 
 def test_runs_are_counted_by_what_they_have_found(toy, tmp_path):
@@ -271,7 +302,7 @@ def test_runs_are_counted_by_what_they_have_found(toy, tmp_path):
     path.write_text("\n".join([",".join(["seed", "update", *names]), *runs]))
     figure = {"name": "grouping", "table": "toy.csv", "rows": {"update": 50}, "least": 1}
     digits = claims.Figure("digits", groupings=["digits"], **figure)
-    claim = toy([0.5], run="", figures=[digits], comparable=False)
+    claim = toy([0.5], run="", figures=[digits], data="others")
     assert claim.read_values(digits) == {0: 1, 1: 0}
     assert claim.format_figure(digits).startswith("1 of 2 runs")
     assert pages.show_groupings("toy.csv", 50, "digits", "all in one") == "two of two runs"
@@ -476,23 +507,23 @@ def test_what_we_found_is_true_where_it_names_no_number():
     if "updates" in names["A1"].result:  # not yet the full run
         figures, values, _ = read("A1")
         assert max(values[0]) < figures[0].published and max(values[3]) < figures[3].published
-    _, _, (_, cross, bound, _, other_cross, other_bound) = read("A5")
+    _, _, (_, cross, bound, _, other_cross, other_bound, *differences) = read("A5")
     assert cross.mean < other_cross.mean and bound.mean > other_bound.mean
-    assert cross.high > other_cross.low and bound.low < other_bound.high
-    _, _, bounds = read("A6")
-    gains = [ours.mean - past.mean for ours, past in zip(bounds[::2], bounds[1::2], strict=True)]
-    assert -0.1 < gains[0] < 0 < gains[1] < 0.1 and max(gains[2:]) < 0
+    assert all(each.low < 0 < each.high for each in differences)
+    early, late, *circling = read("A6")[2][8:]
+    assert early.low < 0 < early.high and late.low > 0 and all(each.high < 0 for each in circling)
     _, _, (_, second, fourth, *_) = read("A7")
     assert fourth.mean >= second.mean
-    _, _, (paired, alone, hits, hits_alone) = read("B3")
-    assert paired.low < alone.high and alone.low < paired.high and hits.low < hits_alone.high
-    _, _, (bernoulli, wide, narrow) = read("B4")
-    assert wide.mean < bernoulli.mean <= narrow.mean + 0.005 and bernoulli.low < wide.high
+    assert all(each.low < 0 < each.high for each in read("B3")[2][4:])
+    sharper, equal = read("B4")[2][3:]
+    assert sharper.low > 0 and equal.low < 0 < equal.high
+    short = "unordered/sprites_poses/quick/short"
+    assert not ledger.find_ended(records.results(), short, "diverged")
     figures, _, intervals = read("C5")
     for figure, found in zip(figures[:2], intervals[:2], strict=True):
         assert found.low < figure.next < found.mean < figure.published < found.high
-    figures, _, (error, _, constant, *_) = read("C6")
-    assert figures[0].published < constant.mean < error.mean < constant.high
+    figures, _, (error, right, constant, *_) = read("C6")
+    assert figures[0].published < error.mean < right.mean and constant.mean < right.mean
     figures, _, (month, _) = read("C7")
     assert month.mean < figures[0].next < figures[0].published and figures[0].next < month.high
     _, _, (_, _, within, shuffled, _) = read("C8")
