@@ -142,7 +142,7 @@ def test_an_update_merges_what_changed_and_keeps_the_copy_before(root):
     publish(root, "00_start.ipynb", *NEWER)
     publish(root, "02_new.ipynb", "# New")
     lines = desk.update(root)
-    assert lines == ["02_new.ipynb: new", "00_start.ipynb: updated, 0 cells stand beside yours"]
+    assert lines == ["02_new.ipynb: new", "00_start.ipynb: updated, cells beside yours: 0"]
     assert read_sources(first) == [*NEWER[:3], "answer = 7", "z = 3"]
     (backup,) = (root / "mine" / desk.BACKUPS).iterdir()
     assert [path.name for path in backup.iterdir()] == [first.name]
@@ -161,7 +161,7 @@ def test_a_copy_follows_its_notebook_to_a_new_name(root, is_interrupted):
     renamed = first.with_name("00_begin_here.ipynb")
     if is_interrupted:  # between the renaming of the copy and of what it came from
         first.replace(renamed)
-    assert desk.update(root) == ["00_begin_here.ipynb: updated, 0 cells stand beside yours"]
+    assert desk.update(root) == ["00_begin_here.ipynb: updated, cells beside yours: 0"]
     assert read_sources(renamed) == [*NEWER[:3], "answer = 7", "z = 3"]
     names = sorted(path.name for path in first.parent.glob("*.ipynb"))
     assert names == ["00_begin_here.ipynb", "01_next.ipynb"]
@@ -184,7 +184,7 @@ def test_a_killed_update_keeps_the_backup_of_the_state_before(root, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         desk.update(root)
     monkeypatch.undo()
-    assert desk.update(root) == ["01_next.ipynb: updated, 0 cells stand beside yours"]
+    assert desk.update(root) == ["01_next.ipynb: updated, cells beside yours: 0"]
     first, _ = sorted((root / "mine" / desk.BACKUPS).iterdir())
     assert {path.name: path.read_bytes() for path in first.iterdir()} == before
     for path in (root / "mine").glob("*.ipynb"):

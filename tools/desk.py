@@ -178,7 +178,7 @@ def update_copies(place: Path, courses: dict[Path, NotebookNode]) -> list[str]:
             trust(merged)
         write_whole(course, place / BASES / path.name)
         doubled = sum(cell.source == MARK for cell in merged.cells)
-        lines.append(f"{path.name}: updated, {doubled} cells stand beside yours")
+        lines.append(f"{path.name}: updated, cells beside yours: {doubled}")
     return lines
 
 

@@ -86,7 +86,7 @@ def save_instead(source: str, number: str) -> str:
 
 def make_hint(name: str, texts: dict) -> NotebookNode:
     """The folded hint for a function."""
-    hint = HINT.format(name=f"`{name}`", hint=texts[name]["hint"])
+    hint = HINT.format(name=f"<code>{name}</code>", hint=texts[name]["hint"])
     return name_cell(new_markdown_cell(hint), f"hint-{name}")
 
 

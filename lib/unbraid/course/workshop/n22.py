@@ -30,9 +30,9 @@ TERMS = ("-log p(x | s, d)", "KL of s", "KL of d")
 
 
 def run_kl(names: Names, case: Case) -> Names:
-    """For each frame of each sample, for each sample, and for a single row."""
+    """For each frame of each sample, and for each sample."""
     found: Names = {}
-    for shape in ((*case[:2], 2), (case.clips, 2), (2,)):
+    for shape in ((*case[:2], 2), (case.clips, 2)):
         q, p = gaussian(*shape), gaussian(*shape, shift=0.7)
         given = f"kl(q, p), of means {shape}" if len(shape) != 3 else "kl(q, p)"
         found |= with_gradients(take("kl", names["kl"](q, p), given), q=q, p=p)

@@ -35,9 +35,9 @@ TERMS = ("squared error", "squared error of the anchor", "KL of s", "KL of d")
 
 
 def run_kl(names: Names, case: Case) -> Names:
-    """With a prior, and from N(0, I); of clips, of frames, and of a single row."""
+    """With a prior, and from N(0, I); of clips, and of frames."""
     found: Names = {}
-    for shape in ((case.clips, 3), (case.clips, case.frames, 3), (3,)):
+    for shape in ((case.clips, 3), (*case[:2], 3)):
         q, p = gaussian(*shape), gaussian(*shape, shift=0.7)
         given = f", of means {shape}" if len(shape) != 2 else ""
         for name, pair in {"kl(q, p)": (q, p), "kl(q)": (q,)}.items():
