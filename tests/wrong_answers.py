@@ -85,6 +85,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     # The same summand in both entropies; a difference that is squared.
     "30.2": ("return 3 + torch",),
     "40.2": ("(four - made)",),
+    # A share without float; the motion is right in all of these swaps.
+    "40.3": ("(moves.double", ", wears.double", "motion[nearest] <= m", "motion[nearest] >= m"),
 }
 
 
