@@ -51,7 +51,10 @@ def read_sources():
 
 def list_all(sources):
     """{(where, call)} of all sources."""
-    return {(where, call) for where, source in sources for call in find_fits(source)}
+    found = set()
+    for where, source in sources:
+        found |= {(where, call) for call in find_fits(source)}
+    return found
 
 
 def known_fits():
