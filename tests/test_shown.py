@@ -86,7 +86,7 @@ def test_13_reads_which_half_of_the_units_knows_a_digit(define):
     places = random.uniform(size=(2, 400, 2))
     units = np.concatenate([*places, random.normal(size=(400, 2))], 1)  # (400, 6)
     pairs = SimpleNamespace(after=units, places=places)
-    shown = define("13", "read_scores", N=400, find_pairs=lambda model: pairs)
+    shown = define("13", "read_scores", N=400, find_pairs=lambda model, means: pairs)
     for order, known in (
         ([0, 1, 4, 2, 3, 5], [[1, 0], [0, 1]]),
         ([4, 2, 3, 0, 1, 5], [[0, 1], [1, 0]]),
