@@ -145,7 +145,9 @@ def test_swaps_follow_the_right_donor_but_in_what_leaks(kind, leaking, nearest, 
     if kind == "direction":  # The papers' action is action and direction in one.
         names.remove("action")
         assert figures["swap_action"] == pytest.approx(1 / 3, abs=0.05)
+    assert figures["plain_nearest"] == 1
     for name in names:
+        assert figures[f"plain_{name}"] == 1  # what is lost is lost in the swap
         assert figures[f"swap_leak_{name}"] == (name in leaking)
         assert figures[f"swap_differing_{name}"] == 0 if name in leaking else 1
         assert figures[f"swap_{name}"] < 0.4 if name in leaking else figures[f"swap_{name}"] == 1

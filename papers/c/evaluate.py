@@ -86,9 +86,19 @@ def swaps(
     swap_<label>: share in which the judge names the dynamic donor's action (of faces: expression),
     the static donor's attributes (subject). swap_differing_*: the same where the two donors differ;
     swap_leak_*: there, the share of the other donor's. swap_nearest, of sprites, without a judge:
-    share in which the true clip is the nearest of all test clips by squared error.
+    share in which the true clip is the nearest of all test clips by squared error. plain_<label>,
+    plain_nearest: of plain reconstructions, the share of the own clip's.
     """
     donors, figures = random_donors(len(test), seed), {}
+    frames = decode_all(model, test.codes)
+    for prefix, judge in judges.items():
+        for name, probabilities in judge_clips(judge, frames).items():
+            right = probabilities.numpy().argmax(1) == labels[name]
+            figures[f"{prefix}plain_{name}"] = float(right.mean())
+    if "motion" in test.labels:
+        own_clips = torch.arange(len(test))
+        figures["plain_nearest"] = share_nearest(frames, test.sequences, own_clips)
+    del frames  # of a large set the memory is needed
     frames = decode_all(model, test.codes | {"static": test.codes["static"][donors]})
     for prefix, judge in judges.items():
         for name, probabilities in judge_clips(judge, frames).items():
