@@ -207,6 +207,20 @@ def test_how_far_the_prior_is_from_its_average(kind, expected):
     assert figures["prior_from_average"] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize(("wide", "expected"), [(1e-3, 1 / TIMES), (1e3, 1 - 0.9**TIMES)])
+def test_samples_of_a_wide_prior_show_most_poses_and_of_a_narrow_one_a_single_one(wide, expected):
+    """Of ten poses in ten draws: 1 - .9^10 are seen if all are drawn alike."""
+    sequences = world()
+    painter = Painter(sequences)
+    painter.encode = lambda batch, noise=None: {"static": torch.eye(PEOPLE)[: len(batch.frames)]}
+    mean = torch.tensor([[[5000.0, 0.0]]]).expand(PEOPLE, 1, 2)
+    log_variance = torch.tensor([2 * math.log(wide), -9.0]).expand(PEOPLE, 1, 2)
+    painter.prior = lambda static: DiagonalGaussian(mean, log_variance)
+    draws = [unordered.sampled_poses(painter, sequences, Reader(sequences), s) for s in range(5)]
+    found = sum(each["sampled_poses"] for each in draws) / len(draws)
+    assert found == pytest.approx(expected, abs=0.04)
+
+
 # ---- probes
 
 
@@ -247,6 +261,7 @@ def test_a_small_model_has_every_figure_of_characters(monkeypatch):
     figures = evaluation.evaluate(build(options, 0), options, 0)
     assert all(map(math.isfinite, figures.values()))
     assert {"prior_from_average", "transfer_top", "grid_coherence"} <= figures.keys()
+    assert 0 < figures["sampled_poses"] <= 1
 
 
 def test_photographs_are_encoded_one_by_one(monkeypatch):

@@ -72,6 +72,23 @@ def prior_from_average(model: UnorderedFrames, static: Tensor, seed: int) -> Fig
     return {"prior_from_average": float(torch.stack(values).mean())}
 
 
+@torch.no_grad()
+def sampled_poses(model: UnorderedFrames, read: Sequences, judge: FrameJudge, seed: int) -> Figures:
+    """sampled_poses: of all poses, the share that the judge names in as many frames, decoded from
+    one draw of s for each character and draws of d from p(d | s); a mean over characters. Were all
+    poses drawn alike, n of them in n draws, 1 - (1 - 1 / n)^n would be seen: .63."""
+    generator, poses = encoded.seeded(60_000 + seed), len(judge.classes["pose"])
+    static = encode_all(model, read, generator)["static"]
+    prior = model.prior(static.to(device_of(model)))
+    shape = (len(static), poses, prior.mean.shape[-1])
+    noise = torch.randn(shape, generator=generator).to(prior.mean)
+    counts = []
+    for s, d in zip(static, prior.mean + prior.standard_deviation * noise, strict=True):
+        (decoded,) = decode_all(model, {"static": s[None], "dynamic": d[None]})
+        counts.append(len(judge_classes(judge, decoded)["pose"].unique()))
+    return {"sampled_poses": sum(counts) / len(counts) / poses}
+
+
 def sharpness(model: UnorderedFrames, test: Sequences, settings: RunSettings, seed: int) -> Figures:
     """How sharp N frames of every test sequence come back from the means of their codes.
 
@@ -201,6 +218,8 @@ def evaluate_characters(model: UnorderedFrames, settings: RunSettings, seed: int
     figures = unordered_bound(model, test, settings, seed)
     figures |= prior_from_average(model, static, seed)
     figures |= sharpness(model, test, settings, seed)
+    some = read.subset(slice(0, settings.evaluation_identities))
+    figures |= sampled_poses(model, some, judge, seed)
     figures |= transfers(transferred, test)
     figures |= repainted_transfers(test, read, pairs)
     grid = transferred.dynamic, points, judge, worn, generator
