@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from importlib import import_module
 from itertools import combinations, islice
 from pathlib import Path
@@ -38,7 +39,7 @@ from unbraid.lessons import list_free
 Names = dict[str, Any]
 NUMBERS = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
 SEEN = "what is given to "  # begins the name of an array that no answer is judged by
-RANDOM = "random "  # begins the name of one that is judged to within a tenth
+RANDOM = "random "  # in the name of one that is judged to within a tenth
 GRADIENT = "gradient of "
 UNKNOWN = " Open the hint, and try again."  # ends what is said if no mistake was recognised
 REMARKS = {  # on errors of PyTorch that name another cure
@@ -123,9 +124,10 @@ def compare(part: Part, right: Names, yours: Names, made: Any = (), with_seen: b
     """What is wrong with arrays, "" if nothing is. made: those of mistakes, and what is said."""
     names = [name for name in right if with_seen or not name.startswith(SEEN)]
     for share, is_random in ((1e-6, False), (0.1, True)):
-        some = [name for name in names if name.startswith(RANDOM) == is_random]
+        some = [name for name in names if (RANDOM in name) == is_random]
         expected, found = ({name: each.get(name) for name in some} for each in (right, yours))
-        mistakes = [({name: wrong.get(name) for name in some}, why) for wrong, why in made]
+        known = [] if is_random else made  # by chance one may be like another
+        mistakes = [({name: wrong.get(name) for name in some}, why) for wrong, why in known]
         how: Names = {"relative": share, "absolute": 1e-6, "axes": part.axes, "rounding": 1e-4}
         if fault := explain_fault(Expectation(expected, mistakes=mistakes, **how), found):
             return fault
@@ -148,8 +150,9 @@ def find_reason(number: str, name: str, case: Case, right: Names, yours: Names) 
         return f"This must hold, and does not: {untrue[0]}."
     of_gradients = all(each.startswith(GRADIENT) for each in wrong)
     planted = slips.plant(lesson, name, of_gradients) if name.split(".")[0] in vars(lesson) else ()
-    for names, why in islice(planted, 150):  # so many take a few seconds
-        with suppress(Exception):
+    for names, why in islice(planted, 400 if len(part.cases) > 1 else 150):  # a few seconds
+        # Most values need no gradients, without which they are sooner there.
+        with suppress(Exception), torch.set_grad_enabled(of_gradients or len(part.cases) == 1):
             if is_same(part.run(names, case), yours):
                 return why
     if of_gradients:
@@ -168,7 +171,7 @@ def is_same(arrays: Names, yours: Names) -> bool:
     """Whether arrays are the reader's, but for those by which no answer is judged."""
     for name, each in arrays.items():
         one, two = as_array(each), as_array(yours[name])
-        share = 0.1 if name.startswith(RANDOM) else 1e-6
+        share = 0.1 if RANDOM in name else 1e-6
         if not name.startswith(SEEN) and (
             one.shape != two.shape or not np.allclose(one, two, share, 1e-6, True)
         ):
@@ -195,14 +198,18 @@ def explain_size(case: Case, right: Any, yours: Any) -> str:
     """What is said of a term that is a mean where a sum is asked, or the reverse; or ""."""
     sizes = {"clips": case.clips, "frames": case.frames, "the numbers of a frame": 12}
     right, yours = as_array(right), as_array(yours)
-    for count in (1, 2, 3) if right.any() and right.shape == yours.shape else ():
+    if right.shape != yours.shape or not right.any() or not yours.any():
+        return "" if yours.any() else "this is 0."
+    for count in (1, 2, 3):
         for names in combinations(sizes, count):
             size, over = math.prod(sizes[name] for name in names), " and ".join(names)
             if np.allclose(yours * size, right, 1e-6, 1e-9):
                 return f"this is the right one divided by {size}, a mean over {over}: sum them."
             if np.allclose(yours, right * size, 1e-6, 1e-9):
                 return f"this is {size} times the right one, a sum over {over}: take their mean."
-    return ""
+    share = Fraction(yours.sum() / right.sum()).limit_denominator(12)
+    is_share = share.numerator < 13 and np.allclose(yours, float(share) * right, 1e-6, 1e-9)
+    return f"this is the right one times {share}." if is_share else ""
 
 
 def take(typed: str, given: Any, form: Any) -> Names:
@@ -238,6 +245,8 @@ def gaussian(*shape: int, shift: float = 0.0) -> tuple[Tensor, Tensor]:
 
 def with_gradients(found: Names, model: nn.Module | None = None, **inputs: Any) -> Names:
     """Arrays, and the gradients of each at a model's weights and at inputs, or pairs of them."""
+    if not torch.is_grad_enabled():
+        return found
     places: dict[str, Tensor] = {}
     for name, each in inputs.items():
         pair = [f"the mean of {name}", f"the log-variance of {name}"]
@@ -365,8 +374,10 @@ def follow(model: Line, rows: Any, terms: int) -> Names:
         numbers.append(row[0])
         values.append([torch.as_tensor(term).item() for term in row[1]])
         weights.append(model.weight.item())
-    found = {"numbers of the updates": numbers, "terms": values, "weight after each": weights}
-    found["gradients at the weight"] = [*model.gradients.values()]
+    gradients = [*model.gradients.values()]
+    found = {"numbers of the updates": numbers, "the first gradient": gradients[:1]}
+    found |= {"the first step of the weight": [weight - 1 for weight in weights[:1]]}
+    found |= {"terms": values, "weight after each": weights, "gradients": gradients}
     return {name: torch.tensor(each, dtype=torch.float64) for name, each in found.items()}
 
 

@@ -103,7 +103,8 @@ class ThreeTerms(Line):
         """The terms of each sample, (B,) each."""
         self.given.append(tuple(each.detach().cpu() for each in (x, *noises)))
         places = (1.02, 0.96, 1.05)
-        return [(self.weight + 0 * x.flatten(1).mean(1) - place) ** 2 for place in places]
+        number = torch.arange(len(x)).to(x) / 100 + 0 * x.flatten(1).mean(1)
+        return [(self.weight + number - place) ** 2 for place in places]
 
 
 def run_train(names: Names, _: Case) -> Names:

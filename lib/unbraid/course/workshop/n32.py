@@ -56,13 +56,15 @@ def run_draw(names: Names, _: Case) -> Names:
     found = {"random draws: mean of 20 000": drawn.mean(0)}
     found["random draws: their standard deviation"] = drawn.std(0)
     apart = (drawn - mean) / (log_variance / 2).exp()
-    found["random draws: share within a deviation"] = (apart.abs() < 1).double().mean()
+    inside = (apart.abs() < 1).double().mean()
+    found["half of the noise is negative"] = abs((apart < 0).double().mean() - 0.5) < 0.02
+    found["68 % of the noise lies between -1 and 1"] = abs(inside - 0.683) < 0.02
     found["the noise of two units is not the same"] = apart.T.corrcoef()[0, 1:].abs().max() < 0.1
     found["each call draws anew"] = torch.tensor(not torch.equal(drawn, again))
     (drawn.square().mean() + 0 * (mean + log_variance).sum()).backward()
     inputs: Names = {"mean": mean, "log-variance": log_variance}
     for name, part in inputs.items():
-        found[f"{RANDOM}{GRADIENT}draws at the {name}"] = part.grad.sum(0)
+        found[f"{GRADIENT}{RANDOM}draws at the {name}"] = part.grad.sum(0)
     shape = names["draw"]([part.view(100, 200, 3) for part in (mean, log_variance)]).shape
     return {"the shape of draws of clips of frames": torch.tensor(shape)} | found
 

@@ -6,22 +6,26 @@ An answer that gives what the code gives with one of them has this slip, however
 import ast
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 Changes = Iterator[tuple[ast.AST, str]]
-INSTEAD = {  # of functions and methods: what is taken for them
+INSTEAD = {  # of functions, methods and layers: what is taken for them
     "sum": "mean",
     "mean": "sum",
     "square": "abs",
     "leaky_relu": "relu",
     "relu": "leaky_relu",
+    "SiLU": "ReLU",
     "tanh": "sigmoid",
     "randn_like": "zeros_like",
     "zeros_like": "ones_like",
     "zeros": "ones",
     "randn": "rand",
+    "in_channels": "out_channels",
+    "Adam": "SGD",
 }
 OTHER = {
     ast.Add: (ast.Sub, "Something is subtracted that is to be added."),
@@ -29,9 +33,29 @@ OTHER = {
     ast.Mult: (ast.Div, "Something divides that is a factor."),
     ast.Div: (ast.Mult, "Something is a factor that should divide."),
 }
-CUT = (
-    "All values are right, but the gradient is cut at `{}`: no `detach`, `no_grad` or `data` there."
+NAMES = {  # what becomes of a name, and what is said
+    "{0}.flip(1)": "`{0}` is in the reverse order.",
+    "{0}.roll(1, 1)": "`{0}` is one step late.",
+    "{0}[:, 1:]": "The first step of `{0}` is left out.",
+    "{0}[:, :-1]": "The last step of `{0}` is left out.",
+    "{0}.mean(1, keepdim=True)": "A mean over axis 1 stands where `{0}` is right.",
+    "{0}.mean()": "A single number, a mean, stands where `{0}` is right.",
+}
+POWERS = {"{0}**2": "`{0}` is squared.", "{0}**0.5": "The root of `{0}` is taken."}
+CALLS = {  # of a call
+    "torch.relu({0})": "There is a ReLU too many.",
+    "F.leaky_relu({0})": "There is a leaky ReLU too many.",
+    "torch.tanh({0})": "There is a tanh too many.",
+    "torch.sigmoid({0})": "There is a sigmoid too many.",
+    "({0})[:, 1:]": "Of what `{1}` gives, the first step is left out.",
+    "({0})[:, :-1]": "Of what `{1}` gives, the last step is left out.",
+    "({0}) ** 0.5": "Of what `{1}` gives, the root is taken.",
+    "({0}) ** 2": "Of what `{1}` gives, the square is taken.",
+}
+STOPS = (
+    "All values are right, but the gradient is cut at `{0}`: no `detach`, `no_grad`, `data` there."
 )
+CUTS = {"{0}.detach()": STOPS, "[part.detach() for part in {0}]": STOPS}
 
 
 def plant(
@@ -45,9 +69,9 @@ def plant(
     function = next(n for n in each if isinstance(n, ast.FunctionDef) and n.name == last)
     own = sorted({n.id for n in ast.walk(function) if isinstance(n, ast.Name) and is_set(n)})
     own += [argument.arg for argument in function.args.args if argument.arg != "self"]
-    kinds: list[Callable[[Any], Changes]] = [cut] if of_gradients else [slip]
-    if not of_gradients and len(own) < 10:  # in more, no reader would wait for the answer
-        kinds.append(partial(rename, names=own))
+    kinds: list[Callable[[Any], Changes]] = (
+        [cut] if of_gradients else [slip, partial(rewrite, names=own)]
+    )
     for change in kinds:
         for parent in list(ast.walk(function)):
             for field, value in ast.iter_fields(parent):
@@ -57,8 +81,9 @@ def plant(
                         text = ast.unparse(ast.fix_missing_locations(tree))
                         put(parent, field, place, node)
                         names = dict(vars(lesson))
-                        exec(compile(text, f"<{changed}>", "exec"), names)
-                        yield names, why
+                        with suppress(SyntaxError):
+                            exec(compile(text, f"<{changed}>", "exec"), names)
+                            yield names, why
 
 
 def put(parent: ast.AST, field: str, place: int | None, node: ast.AST) -> None:
@@ -134,23 +159,33 @@ def exchange(parts: list, remake: Callable[[list], ast.AST], what: str) -> Chang
             yield remake(new), f"{what} are exchanged."
 
 
-def rename(node: Any, names: list[str]) -> Changes:
-    """Another name of the function in the place of one."""
+def rewrite(node: Any, names: list[str]) -> Changes:
+    """What a name or a call becomes by a slip, and other names in its place."""
     if isinstance(node, ast.Name) and not is_set(node) and node.id in names:
+        yield from fill(NAMES | POWERS, node.id)
         for name in names:
             if name != node.id:
-                yield ast.Name(name, ast.Load()), f"`{name}` stands where `{node.id}` is right."
+                why = f"`{{1}}` stands where `{node.id}` is right."
+                yield from fill({"{0}": why, "{0}[0]": why.replace("{1}", "{0}[0]")}, name, name)
+    elif isinstance(node, ast.Attribute):
+        yield from fill(POWERS, ast.unparse(node))
+    elif isinstance(node, ast.Call):
+        yield from fill(CALLS, ast.unparse(node), name_call(node))
 
 
 def cut(node: Any) -> Changes:
     """What a piece of code becomes by a slip that stops a gradient, or lets one pass."""
     if isinstance(node, ast.Call) and name_call(node) == "detach":
         yield getattr(node.func, "value", node), "All values are right, but a `detach` is missing."
-    elif isinstance(node, ast.Call) or isinstance(getattr(node, "ctx", None), ast.Load):
-        text = ast.unparse(node)
-        for new in (f"({text}).detach()", f"[part.detach() for part in {text}]"):
-            parsed: Any = ast.parse(new).body[0]
-            yield parsed.value, CUT.format(text)
+    elif isinstance(node, ast.Name | ast.Subscript) and isinstance(node.ctx, ast.Load):
+        yield from fill(CUTS, ast.unparse(node))
+
+
+def fill(table: dict[str, str], *texts: str) -> Changes:
+    """The pieces of code of a table, and what is said of them."""
+    for code, why in table.items():
+        parsed: Any = ast.parse(code.format(*texts)).body[0]
+        yield parsed.value, why.format(*texts)
 
 
 def name_call(call: ast.Call) -> str:
