@@ -120,6 +120,21 @@ def test_a_renewed_notebook_is_the_same_until_a_number_changes(clone, capsys):
     assert commands.main(["compare", "--renew"]) == 0 and path.read_text() == renewed
 
 
+def test_words_that_are_edited_while_a_notebook_runs_are_kept(clone, monkeypatch):
+    path, run = clone / "notebooks" / "10_good.ipynb", compare.execution.run
+
+    def run_and_edit(*arguments):
+        outcomes = list(run(*arguments))
+        book = nbformat.read(path, 4)
+        book.cells.insert(0, nbformat.v4.new_markdown_cell("A new sentence."))
+        nbformat.write(book, path)
+        return outcomes
+
+    monkeypatch.setattr(compare.execution, "run", run_and_edit)
+    assert compare.compare(renew=True)
+    assert "A new sentence." in path.read_text() and "0.30000000000000004" in path.read_text()
+
+
 def test_a_notebook_that_fails_is_not_renewed(clone):
     path = write_notebook(clone / "notebooks" / "20_bad.ipynb", "1 / 0")
     before = path.read_bytes()

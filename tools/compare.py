@@ -70,9 +70,11 @@ def compare(only: str = "", to: str | Path = "build/compare", renew: bool = Fals
             is_well = False
             continue
         is_well &= report(path.stem, committed, executed) or renew
-        if renew:
-            footer.attach(executed, path)
-            write(normalise(executed), path)
+        if renew:  # Outputs alone: words may have been edited while it ran.
+            for cell, ran in zip(select_code(committed), select_code(executed), strict=True):
+                cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+            footer.attach(committed, path)
+            write(normalise(committed), path)
     return is_well
 
 
