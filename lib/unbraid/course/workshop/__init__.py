@@ -120,16 +120,15 @@ def check(number: str, name: str, typed: object) -> Verdict:
     return Verdict(name, True, "right")
 
 
-def compare(part: Part, right: Names, yours: Names, made: Any = (), with_seen: bool = False) -> str:
-    """What is wrong with arrays, "" if nothing is. made: those of mistakes, and what is said."""
-    names = [name for name in right if with_seen or not name.startswith(SEEN)]
+def compare(part: Part, right: Names, yours: Names, with_seen: bool = False) -> str:
+    """What is wrong with arrays, "" if nothing is; with those on the way, these come first."""
+    names = sorted(right, key=lambda name: not name.startswith(SEEN))
+    names = [name for name in names if with_seen or not name.startswith(SEEN)]
     for share, is_random in ((1e-6, False), (0.1, True)):
         some = [name for name in names if (RANDOM in name) == is_random]
         expected, found = ({name: each.get(name) for name in some} for each in (right, yours))
-        known = [] if is_random else made  # by chance one may be like another
-        mistakes = [({name: wrong.get(name) for name in some}, why) for wrong, why in known]
         how: Names = {"relative": share, "absolute": 1e-6, "axes": part.axes, "rounding": 1e-4}
-        if fault := explain_fault(Expectation(expected, mistakes=mistakes, **how), found):
+        if fault := explain_fault(Expectation(expected, **how), found):
             return fault
     return ""
 
@@ -138,33 +137,47 @@ def find_reason(number: str, name: str, case: Case, right: Names, yours: Names) 
     """Why arrays are wrong: a known mistake, a slip in the lesson's code, what the wrong ones have
     in common, or where they begin to be wrong."""
     part: Part = import_module(f"{__name__}.n{number}").PARTS[name]
-    lesson = import_module(f"unbraid.lessons.n{number}")
-    wrong = [each for each in right if compare(part, {each: right[each]}, yours)]
-    made = []
+    wrong = [each for each in right if not is_same({each: right[each]}, yours)]
+    values = [each for each in wrong if not each.startswith(GRADIENT)]
+    lesson, made = import_module(f"unbraid.lessons.n{number}"), []
     for old, new, why in read_texts(number).get(name, {}).get("mistakes", []):
         with suppress(Exception):  # that of one case may end in an error
             made.append((part.run(change(lesson, name, old, new), case), why))
-            if not compare(part, made[-1][0], yours):
+            if is_same(made[-1][0], yours):
                 return why
     if untrue := [each for each in wrong if as_array(right[each]).dtype.kind == "b"]:
         return f"This must hold, and does not: {untrue[0]}."
-    of_gradients = all(each.startswith(GRADIENT) for each in wrong)
-    planted = slips.plant(lesson, name, of_gradients) if name.split(".")[0] in vars(lesson) else ()
-    for names, why in islice(planted, 400 if len(part.cases) > 1 else 150):  # a few seconds
-        # Most values need no gradients, without which they are sooner there.
-        with suppress(Exception), torch.set_grad_enabled(of_gradients or len(part.cases) == 1):
-            if is_same(part.run(names, case), yours):
-                return why
-    if of_gradients:
+    if name.split(".")[0] in vars(lesson) and (
+        why := find_slip(lesson, name, part, case, yours, not values)
+    ):
+        return why
+    if not values:
         return explain_gradients(wrong, right, yours)
-    fault = compare(part, right, yours, made)
-    if not fault.endswith(UNKNOWN):
-        return fault
-    if why := explain_size(case, right[wrong[0]], yours[wrong[0]]):
-        return f"{wrong[0]}: {why}"
+    for some, what in ((values, ""), (values[:1], f"{values[0]}: ")):
+        for arrays, why in made:
+            if RANDOM not in values[0] and is_same({each: arrays[each] for each in some}, yours):
+                return what + why
+    if why := explain_size(case, right[values[0]], yours[values[0]]):
+        return f"{values[0]}: {why}"
     seen = [each for each in right if each.startswith(SEEN)]
     fits = all(np.shape(right[each]) == np.shape(yours.get(each, ())) for each in seen)
-    return compare(part, right, yours, with_seen=fits)
+    fine = [each for each in right if each not in wrong and not each.startswith((SEEN, GRADIENT))]
+    praise = f"Right: {', '.join(fine)}. " if fine else ""
+    return praise + compare(part, right, yours, with_seen=fits)
+
+
+def find_slip(
+    lesson: Any, name: str, part: Part, case: Case, yours: Names, of_gradients: bool
+) -> str:
+    """What is said of a slip in the lesson's code that gives these arrays, or ""."""
+    planted = slips.plant(lesson, name, of_gradients)
+    is_slow = len(part.cases) == 1
+    for names, why in islice(planted, 150 if is_slow else 400):  # a few seconds
+        # Most values need no gradients, without which they are sooner there.
+        with suppress(Exception), torch.set_grad_enabled(of_gradients or is_slow):
+            if is_same(part.run(names, case), yours):
+                return why
+    return ""
 
 
 def is_same(arrays: Names, yours: Names) -> bool:

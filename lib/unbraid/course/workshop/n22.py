@@ -130,8 +130,12 @@ def run_train(names: Names, _: Case) -> Names:
     found = [follow(model, start(model, 12, None, seed, sgd), 3) for model, seed, sgd in runs][0]
     first, again, other = models
     yes = describe_given(first.given)
-    noises = [model.given[0][1] for model in models]  # of s, in the first update
-    follows = torch.equal(noises[0], noises[1]) and not torch.equal(noises[0], noises[2])
+    start_of = [model.given[0] for model in models]
+    again_same, other_same = (
+        [torch.equal(*pair) for pair in zip(start_of[0], each, strict=True)]
+        for each in start_of[1:]
+    )
+    follows = all(again_same) and not any(other_same)
     yes["the noise follows the seed"] = follows and describe_given(other.given) == yes
     found |= {name: torch.tensor(each) for name, each in yes.items()}
     alone = follow(again, start(again, 1, None), 3)["weight after each"] - models[0].weight.item()

@@ -27,18 +27,14 @@ INSTEAD = {  # of functions, methods and layers: what is taken for them
     "in_channels": "out_channels",
     "Adam": "SGD",
 }
-OTHER = {
-    ast.Add: (ast.Sub, "Something is subtracted that is to be added."),
-    ast.Sub: (ast.Add, "Something is added that is to be subtracted."),
-    ast.Mult: (ast.Div, "Something divides that is a factor."),
-    ast.Div: (ast.Mult, "Something is a factor that should divide."),
-}
+SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 NAMES = {  # what becomes of a name, and what is said
     "{0}.flip(1)": "`{0}` is in the reverse order.",
     "{0}.roll(1, 1)": "`{0}` is one step late.",
     "{0}[:, 1:]": "The first step of `{0}` is left out.",
     "{0}[:, :-1]": "The last step of `{0}` is left out.",
     "{0}.mean(1, keepdim=True)": "A mean over axis 1 stands where `{0}` is right.",
+    "{0}.abs()": "`{0}` has lost its signs.",
     "{0}.mean()": "A single number, a mean, stands where `{0}` is right.",
 }
 POWERS = {"{0}**2": "`{0}` is squared.", "{0}**0.5": "The root of `{0}` is taken."}
@@ -49,6 +45,7 @@ CALLS = {  # of a call
     "torch.sigmoid({0})": "There is a sigmoid too many.",
     "({0})[:, 1:]": "Of what `{1}` gives, the first step is left out.",
     "({0})[:, :-1]": "Of what `{1}` gives, the last step is left out.",
+    "({0})[::-1]": "What `{1}` gives is in the reverse order.",
     "({0}) ** 0.5": "Of what `{1}` gives, the root is taken.",
     "({0}) ** 2": "Of what `{1}` gives, the square is taken.",
 }
@@ -127,8 +124,12 @@ def slip_operation(node: ast.BinOp) -> Changes:
     kind = "summand" if isinstance(node.op, ast.Add | ast.Sub) else "factor"
     for part in (node.left, node.right):
         yield part, f"A {kind} or a power is missing."
-    if type(node.op) in OTHER:
-        other, why = OTHER[type(node.op)]
+    if isinstance(node.op, ast.Pow):
+        yield from fill(
+            {"({0}).abs()": "`abs` stands where a power is right."}, ast.unparse(node.left)
+        )
+    for other, sign in SIGNS.items() if type(node.op) in SIGNS else ():
+        why = f"`{sign}` stands where `{SIGNS[type(node.op)]}` is right."
         yield ast.BinOp(node.left, other(), node.right), why
     if isinstance(node.op, ast.Sub | ast.Div):
         why = "A difference" if isinstance(node.op, ast.Sub) else "A quotient"
@@ -146,6 +147,9 @@ def slip_call(node: ast.Call) -> Changes:
     if node.args and isinstance(node.args[-1], ast.Constant):
         yield remake([]), f"`{called}` goes over all axes: name one."
     inner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+    if called in ("sum", "mean") and inner:
+        first = {"({0})[:, 0]": "The first stands where `{1}` is right."}
+        yield from fill(first, ast.unparse(inner[0]), called)
     for part in inner + node.args[:1]:
         yield part, f"`{called}` is missing."
 
@@ -166,7 +170,8 @@ def rewrite(node: Any, names: list[str]) -> Changes:
         for name in names:
             if name != node.id:
                 why = f"`{{1}}` stands where `{node.id}` is right."
-                yield from fill({"{0}": why, "{0}[0]": why.replace("{1}", "{0}[0]")}, name, name)
+                for code in {name, f"{name}[0]" if name[0] == "q" else f"{name}[:, 0]"}:
+                    yield from fill({"{0}": why}, code, code)
     elif isinstance(node, ast.Attribute):
         yield from fill(POWERS, ast.unparse(node))
     elif isinstance(node, ast.Call):
