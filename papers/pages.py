@@ -88,11 +88,6 @@ def show_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
     return format_mean([*claims.read_table_figure(table, rows, name).values()], digits)
 
 
-def show_mean_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
-    """The mean of a column of a CSV in these rows, one a seed."""
-    return format_number(fmean(claims.read_table_figure(table, rows, name).values()), digits)
-
-
 def show_percent_cell(table: str, name: str, **rows: Any) -> str:
     """The mean of a share in these rows of a CSV, one a seed, in percent."""
     return print_percent(fmean(claims.read_table_figure(table, rows, name).values()))
@@ -201,7 +196,6 @@ def name_helpers(rows: list[Claim]) -> dict[str, Callable[..., str]]:
         "percent": show_percent,
         "limits": show_limits,
         "cell": show_cell,
-        "mean_cell": show_mean_cell,
         "percent_cell": show_percent_cell,
         "difference": show_difference,
         "difference_cell": show_difference_cell,
