@@ -126,7 +126,8 @@ def compare(part: Part, right: Names, yours: Names, with_seen: bool = False) -> 
     names = [name for name in names if with_seen or not name.startswith(SEEN)]
     for share, is_random in ((1e-6, False), (0.1, True)):
         some = [name for name in names if (RANDOM in name) == is_random]
-        expected, found = ({name: each.get(name) for name in some} for each in (right, yours))
+        expected = {name: right.get(name) for name in some}
+        found = {name: yours.get(name) for name in some}
         how: Names = {"relative": share, "absolute": 1e-6, "axes": part.axes, "rounding": 1e-4}
         if fault := explain_fault(Expectation(expected, **how), found):
             return fault
@@ -407,8 +408,9 @@ def stop_and_go_on(start: Callable[..., Any], new: Callable[[], Line], terms: in
         follow(first, start(first, 3, path), terms)
         found = follow(parts, start(parts, 6, path), terms)
     goes_on = [len(each) for each in parts.given] == [len(each) for each in whole.given[3:]]
-    pairs = zip(parts.given, whole.given[3:], strict=False)
-    same = goes_on and all(torch.equal(*two) for pair in pairs for two in zip(*pair, strict=True))
+    same = goes_on
+    for pair in zip(parts.given, whole.given[3:], strict=False):
+        same = same and all(torch.equal(*two) for two in zip(*pair, strict=True))
     number, weight = found["numbers of the updates"], found["weight after each"]
     return {
         "the first update after a stop at 3 of 6": number[:1].sum(),

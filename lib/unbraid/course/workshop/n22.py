@@ -130,11 +130,9 @@ def run_train(names: Names, _: Case) -> Names:
     found = [follow(model, start(model, 12, None, seed, sgd), 3) for model, seed, sgd in runs][0]
     first, again, other = models
     yes = describe_given(first.given)
-    start_of = [model.given[0] for model in models]
-    again_same, other_same = (
-        [torch.equal(*pair) for pair in zip(start_of[0], each, strict=True)]
-        for each in start_of[1:]
-    )
+    pairs = [zip(first.given[0], model.given[0], strict=True) for model in (again, other)]
+    again_same = [torch.equal(*two) for two in pairs[0]]
+    other_same = [torch.equal(*two) for two in pairs[1]]
     follows = all(again_same) and not any(other_same)
     yes["the noise follows the seed"] = follows and describe_given(other.given) == yes
     found |= {name: torch.tensor(each) for name, each in yes.items()}

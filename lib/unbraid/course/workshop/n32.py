@@ -159,7 +159,11 @@ def run_train(names: Names, _: Case) -> Names:
     found = [
         follow(m, start(m, 12, None, seed), 4) for m, seed in zip(models, (0, 0, 1), strict=True)
     ][0]
-    drawn = [[x[:, 0, 0, 0, 0] for (x,) in model.given] for model in models]
+
+    def read_first(model: Line) -> list[Tensor]:  # a pixel of each batch
+        return [x[:, 0, 0, 0, 0] for (x,) in model.given]
+
+    drawn = [read_first(model) for model in models]
     first, again, other = (torch.cat(each) for each in drawn)
     found["shares given to weigh"] = torch.tensor(shares[:12])
     found["number of clips in each batch"] = torch.tensor([float(len(x)) for x in drawn[0]])
