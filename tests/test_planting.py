@@ -66,6 +66,14 @@ def test_a_plant_of_nothing_is_found_by_nobody_and_of_classes_by_ross(how):
     assert 0.2 < found < 0.56
 
 
+def test_two_classes_of_unequal_sizes_are_planted_in_each_draw():
+    labels = np.random.default_rng(5).random(4000) < 0.6
+    for seed in range(6):
+        planted = plant(CODE, labels, 0.5, "product", [0, 1], seed=seed)
+        signs = np.sign(planted[:, :2] - np.median(CODE[:, :2], axis=0)).prod(axis=1)
+        assert abs(np.corrcoef(signs, labels)[0, 1]) > 0.6
+
+
 def test_types_draws_and_sources_of_several_columns():
     code, source = torch.as_tensor(CODE[:50]).float(), torch.as_tensor(CODE[50:100])
     for how in ("linear", "product", "rotated"):

@@ -33,9 +33,9 @@ def plant(
         random direction; each class gets a random value.
     how: "linear": one unit becomes rho z + sqrt(1 - rho²) n with new Gaussian noise n. Its
             information is `bits` if z is Gaussian, and less for any other z.
-        "product": the sign of z, wrong in some rows, is the product of the signs of two units, each
+        "product": the half of z, wrong in some rows, is the product of the signs of two units, each
             taken from its median; sizes stay. Each unit alone has a random sign and tells nothing
-            new. Exactly `bits`, at most 1, if both signs of z are equally frequent.
+            new. Exactly `bits`, at most 1, if both halves of z are equally frequent.
         "rotated": all units move by z in a random direction, together as far, in deviations of the
             noise, as a channel of `bits` needs. `noise`: the posterior's deviations (D,) or (N, D),
             if the code is a sample; the bits are those beyond the posterior's means. Without it,
@@ -71,7 +71,9 @@ def plant(
         new = old.mean() + old.std() * letter[:, None]
     elif how == "product":
         wrong = brentq(lambda p: 1 - (entr(p) + entr(1 - p)) / np.log(2) - bits, 0, 0.5)
-        sign = np.where((z > np.median(z)) ^ (generator.random(len(z)) < wrong), 1, -1)
+        levels, counts = np.unique(z, return_counts=True)
+        middle = levels[np.abs(np.cumsum(counts)[:-1] - len(z) / 2).argmin()]
+        sign = np.where((z > middle) ^ (generator.random(len(z)) < wrong), 1, -1)
         key = generator.choice([-1, 1], len(z))  # a one-time pad
         centre = np.median(old, axis=0)
         new = centre + np.abs(old - centre) * np.stack([key, key * sign], axis=1)
