@@ -18,7 +18,42 @@ PREDICT = "p = self.predict(codes[-1])  # predict"
 MAPS = "return maps.unflatten(0, pairs.shape[:2]).mean(1)"
 NATS = "error.flatten(1).sum(1)"
 
+LOOP = (
+    "each = [F.relu(self.pair(torch.cat([h[:, i], h[:, j]], 1)))"
+    " for i in range(h.shape[1]) for j in range(h.shape[1]) if {}]\n        return {}"
+)
+MEAN = "torch.stack(each).mean(0)"
+EPS = "torch.randn_like(q[0])"
+RESUME = "in resume(path, updates, **parts)"
+
 VARIANTS = [
+    ("22", "PairEncoder.compare", MAPS, LOOP.format("i != j", MEAN)),
+    ("11", "IndependentPrediction.loss", "error.mean()", "error.sum() / x.shape[0] / x.shape[1]"),
+    ("32", "draw", EPS, "torch.empty(q[0].shape).normal_()"),
+    ("32", "draw", EPS, "torch.randn(q[0].numel()).view_as(q[0])"),
+    ("32", "draw", EPS, "torch.randn(*q[0].shape, dtype=torch.bfloat16)"),
+    ("32", "draw", EPS, "torch.normal(torch.zeros_like(q[0]), 1.0)"),
+    ("32", "draw", EPS, "torch.normal(0.0, 1.0, q[0].shape)"),
+    ("32", "SingleElement.loss", DRAWS, "d, s = draw(q_d), draw(q_s)"),
+    (
+        "32",
+        "SingleElement.loss",
+        "self.posterior(x, torch.randn_like)",
+        "self.posterior(x, lambda c: torch.randn(c.shape))",
+    ),
+    (
+        "32",
+        "SingleElement.swap",
+        "s, d = self.encode(x)",
+        "with torch.no_grad():\n            s, d = self.encode(x)",
+    ),
+    ("32", "train", "clips[rows].to(device) / 255", "clips[rows].float().to(device).div(255.0)"),
+    (
+        "22",
+        "train",
+        "resume(path, updates, **parts)",
+        "resume(path=path, updates=updates, every=7, **parts)",
+    ),
     (
         "22",
         "PairEncoder.compare",
@@ -149,6 +184,93 @@ D_OF_0 = "torch.zeros(*x.shape[:2], d)"
 RELU = "[layer, nn.ReLU()] for layer in down"
 ALL_UP = "for layer in up), decoder)"
 MUTANTS = [
+    ("22", "PairEncoder.compare", MAPS, LOOP.format("i < j", MEAN), "Both orders count"),
+    ("22", "PairEncoder.compare", MAPS, LOOP.format("True", MEAN), "with itself as well"),
+    ("22", "PairEncoder.compare", MAPS, LOOP.format("i != j", "sum(each)"), "sum over the pairs"),
+    (
+        "22",
+        "PairEncoder.compare",
+        MAPS,
+        LOOP.replace("F.relu", "").format("i != j", f"{MEAN}.relu()"),
+        "ReLU comes before the mean",
+    ),
+    ("22", "train", "lr=1e-3", "lr=3e-4", "learning rate 0.001"),
+    ("22", "train", RESUME, "in range(1, updates + 1)", "count the updates by `resume`"),
+    ("32", "train", RESUME, "in resume(None, updates)", "count the updates by `resume`"),
+    (
+        "32",
+        "train",
+        RESUME,
+        "in resume(path, updates, model=model, generator=generator)",
+        "Adam begins anew",
+    ),
+    ("32", "kl", ".sum(-1)", ".sum(-1).detach()", "no gradient arrives anywhere"),
+    ("32", "kl", "log_p - log_q)", "log_p - log_q.detach())", "the gradient is cut at `log_q`"),
+    ("32", "kl", "= q, p or", "= [part.numpy() for part in q], p or", "NumPy knows no gradients"),
+    (
+        "32",
+        "Posterior.forward",
+        "anchor = c[:, 0]",
+        "anchor = c[:, 0].clone().detach()",
+        "`detach` too many",
+    ),
+    (
+        "32",
+        "Posterior.forward",
+        ENCODE,
+        f"with torch.no_grad():\n            {ENCODE}",
+        "no gradient of mean of s",
+    ),
+    (
+        "32",
+        "Posterior.forward",
+        "self.dense(anchor)",
+        "self.dense(anchor.squeeze())",
+        "With 1 clip of 4 frames",
+    ),
+    (
+        "32",
+        "Posterior.forward",
+        "return q_s, self",
+        "return *q_s, self",
+        "expected 2 results: (mean of s",
+    ),
+    (
+        "32",
+        "Prior.forward",
+        "self.read(before)[0]",
+        "F.pad(self.read(d)[0], (0, 0, 1, -1))",
+        "move the codes",
+    ),
+    (
+        "32",
+        "SingleElement.loss",
+        "error.sum(1), error[:, 0]",
+        "*(F.mse_loss(self.decode(s, d)[:, t], x[:, t]).expand(len(x)) for t in (slice(9), 0))",
+        "`F.mse_loss`",
+    ),
+    (
+        "32",
+        "SingleElement.loss",
+        "error[:, 0], kl_s",
+        "(self.decode(s, d[:, :1]) - x[:, :1]).square().sum((1, 2, 3, 4)), kl_s",
+        "a second time",
+    ),
+    ("32", "train", "yield update, terms.tolist()", "return update", "`yield` after each update"),
+    (
+        "11",
+        "IndependentPrediction.loss",
+        "(x - self.decode(z))",
+        "(x - all_at_once(self.decoder, z))",
+        "all frames at once",
+    ),
+    (
+        "11",
+        "IndependentPrediction.loss",
+        "costs.mean((0, 1))",
+        "costs.mean((0, 1)).detach()",
+        "`detach` too many",
+    ),
     (
         "22",
         "PairEncoder.compare",
@@ -173,7 +295,7 @@ MUTANTS = [
     ("22", "draw", "(log_variance / 2).exp()", "torch.exp(log_variance)", "σ² for σ"),
     ("22", "kl", ").sum(-1)", ").sum()", "shape"),
     ("22", "kl", "squared - 1 + log_p - log_q", "squared - 1 - log_p + log_q", "sign"),
-    ("22", "Encoder.read_d", "[h.flatten(2), s]", "[s, h.flatten(2)]", "order"),
+    ("22", "Encoder.read_d", "[h.flatten(2), s]", "[s, h.flatten(2)]", "exchanged"),
     (
         "22",
         "Encoder.forward",
@@ -188,10 +310,10 @@ MUTANTS = [
         "s = draw(q_s, noise_s).detach()",
         "gradient",
     ),
-    ("22", "UnorderedFrames.loss", "F.softplus(a) - x * a", "F.softplus(a) + a * x", "sign"),
+    ("22", "UnorderedFrames.loss", "F.softplus(a) - x * a", "F.softplus(a) + a * x", "`+` stands"),
     ("22", "UnorderedFrames.loss", NATS, "error.flatten(1).mean(1)", "not their mean"),
     ("22", "UnorderedFrames.loss", "kl(q_d, p_d)", "kl(q_d, (0 * d, 0 * d))", "not from N(0, I)"),
-    ("22", "UnorderedFrames.loss", "kl(q_d, p_d).sum(1)", "kl(q_d, p_d)[:, 0]", "KL of d"),
+    ("22", "UnorderedFrames.loss", "kl(q_d, p_d).sum(1)", "kl(q_d, p_d)[:, 0]", "`sum` is right"),
     ("22", "train", "        adam.zero_grad()\n", "", "zero_grad"),
     ("22", "train", "torch.randn(*x.shape[:2], d, generator=generator)", D_OF_0, "standard normal"),
     ("22", "train", "manual_seed(seed)", "manual_seed(7)", "follows the seed"),
@@ -290,12 +412,12 @@ MUTANTS = [
         "",
     ),
     ("32", "draw", "(q[1] / 2).exp()", "q[1].exp() ** 1.0", "σ² for σ"),
-    ("32", "draw", "q[0] + ", "", "summand"),
+    ("32", "draw", "q[0] + ", "", "below the mean"),
     ("32", "Posterior.forward", "anchor = c[:, 0]", "anchor = c[:, 1 : 2].squeeze(1)", "index 0"),
     ("32", "Posterior.forward", REST, "rest = c[:, 1:] - c[:, :-1]", "not the frame before"),
     ("32", "Posterior.forward", REST, "rest = c[:, 1:] + anchor[:, None]", ""),
     ("32", "Posterior.forward", JOIN, "inputs = c - anchor[:, None]", "reads a 0"),
-    ("32", "Posterior.forward", "self.read(inputs)[0]", "self.read(rest)[0]", "`rest` stands"),
+    ("32", "Posterior.forward", "self.read(inputs)[0]", "self.read(rest)[0]", "first step"),
     ("32", "Prior.forward", "self.read(before)[0]", "self.read(d)[0]", "too early"),
     ("32", "SingleElement.loss", DRAWS, "(s, _), (d, _) = q_s, q_d", "decode the means"),
     ("32", "SingleElement.loss", "draw(q_d)", "draw(q_d).detach()", "gradient"),

@@ -57,7 +57,7 @@ def run_draw(names: Names, _: Case) -> Names:
     found["random draws: their standard deviation"] = drawn.std(0)
     apart = (drawn - mean) / (log_variance / 2).exp()
     inside = (apart.abs() < 1).double().mean()
-    found["half of the noise is negative"] = abs((apart < 0).double().mean() - 0.5) < 0.02
+    found["half of the draws are below the mean"] = abs((apart < 0).double().mean() - 0.5) < 0.02
     found["68 % of the noise lies between -1 and 1"] = abs(inside - 0.683) < 0.02
     found["the noise of two units is not the same"] = apart.T.corrcoef()[0, 1:].abs().max() < 0.1
     found["each call draws anew"] = torch.tensor(not torch.equal(drawn, again))
