@@ -412,7 +412,7 @@ MUTANTS = [
         "",
     ),
     ("32", "draw", "(q[1] / 2).exp()", "q[1].exp() ** 1.0", "σ² for σ"),
-    ("32", "draw", "q[0] + ", "", "below the mean"),
+    ("32", "draw", "q[0] + ", "", "summand"),
     ("32", "Posterior.forward", "anchor = c[:, 0]", "anchor = c[:, 1 : 2].squeeze(1)", "index 0"),
     ("32", "Posterior.forward", REST, "rest = c[:, 1:] - c[:, :-1]", "not the frame before"),
     ("32", "Posterior.forward", REST, "rest = c[:, 1:] + anchor[:, None]", ""),

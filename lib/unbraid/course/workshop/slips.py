@@ -74,13 +74,13 @@ def plant(
             for field, value in ast.iter_fields(parent):
                 for place, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
                     for new, why in change(node):
-                        put(parent, field, place, new)
-                        text = ast.unparse(ast.fix_missing_locations(tree))
-                        put(parent, field, place, node)
+                        put(parent, field, place, ast.copy_location(new, node))
+                        ast.fix_missing_locations(new)
                         names = dict(vars(lesson))
-                        with suppress(SyntaxError):
-                            exec(compile(text, f"<{changed}>", "exec"), names)
+                        with suppress(SyntaxError, ValueError):
+                            exec(compile(tree, f"<{changed}>", "exec"), names)
                             yield names, why
+                        put(parent, field, place, node)
 
 
 def put(parent: ast.AST, field: str, place: int | None, node: ast.AST) -> None:
