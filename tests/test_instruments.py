@@ -8,10 +8,13 @@ import torch
 
 
 def count_alarms(define, number, inspect, spoil):
-    """For each plant, which instruments give alarm: (instruments,) booleans."""
+    """For each plant, which instruments give alarm in most of three draws: booleans."""
     find_line = define(number, "find_line").find_line
     line = find_line(np.array([inspect(spoil("nothing", each)) for each in range(8)]))
-    seen = {how: inspect(spoil(how, 7)) > line for how in ("linear", "product", "rotated")}
+    seen = {}
+    for how in ("linear", "product", "rotated"):
+        alarms = [inspect(spoil(how, draw)) > line for draw in (7, 8, 9)]
+        seen[how] = np.mean(alarms, axis=0) > 0.5
     return seen | {"nothing": inspect(spoil("nothing", 20)) > line}
 
 
