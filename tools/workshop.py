@@ -23,18 +23,17 @@ KEY = "workshop"  # in a cell's metadata: functions to empty, classes to check a
 SAVE = "save"  # among them: there the edition writes what was typed, which the lesson may import
 SAVES = 'workshop.save("{0}")  # writes model_{0}.py'
 NOTE = """\
-> **Workshop.** On this page you type the model, in about {minutes} minutes: the bodies of {names}.
-> A folded hint and a check follow each of them, and the check says what is wrong and where. Cells
-> below a function that you have not typed yet end in `NotImplementedError`. When all is typed, a
-> cell writes your code to `model_{number}.py`, and notebook {trained} trains it. The lesson's own
-> page has all bodies: look there last."""
+> **Workshop.** On this page you type the model: the bodies of {names}. A folded hint and a check
+> follow each of them, and the check says what is wrong and where. Cells below a function that you
+> have not typed yet end in `NotImplementedError`. When all is typed, a cell writes your code to
+> `model_{number}.py`, and notebook {trained} trains it. The lesson's own page has all bodies: look
+> there last."""
 HINT = """\
 <details><summary>Hint for {name}</summary>
 
 {hint}
 
 </details>"""
-MINUTES = {"11": 55, "22": 40, "32": 55}  # of one reader who tried
 TRAINED = {"11": "12"}  # the notebook that trains what was typed; else the same
 
 
@@ -71,7 +70,6 @@ def make_workshop(book: NotebookNode, number: str) -> None:
     note = NOTE.format(
         names=", ".join(f"`{name}`" for name in names),
         number=number,
-        minutes=MINUTES[number],
         trained=TRAINED.get(number, number),
     )
     book.cells = [cells[0], name_cell(new_markdown_cell(note), "workshop"), *cells[1:]]
