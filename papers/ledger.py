@@ -16,6 +16,7 @@ from unbraid.checks import ResultsError
 
 from papers.settings import list_experiments, load
 
+NAME = "ledger.csv"
 COLUMNS = ("run", "seeds", "end", "instead", "why")
 PRINTED = ("diverged", "stopped", "running")  # ends before the last update
 ENDS = (
@@ -29,7 +30,7 @@ ENDS = (
 
 def read_ledger(folder: Path) -> list[dict[str, str]]:
     """The rows of a folder's ledger, none without one; `ResultsError` for an unknown end."""
-    path = folder / "ledger.csv"
+    path = folder / NAME
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -106,7 +107,7 @@ def summarise(folder: Path) -> list[str]:
 def add_row(folder: Path, name: str, end: str, instead: str = "", why: str = "") -> None:
     """Add a row, such as of "unordered/faces/quick/unordered-seed0", to a folder's ledger."""
     run, _, seed = name.rpartition("-seed")
-    path = folder / "ledger.csv"
+    path = folder / NAME
     header = [] if path.exists() else [COLUMNS]
     with path.open("a", encoding="utf-8", newline="") as file:
         rows = [*header, (run, seed, end, instead, why)]

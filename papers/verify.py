@@ -41,7 +41,7 @@ def verify_results(folder: Path) -> list[str]:
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
             faults.append(f"{path}: expected the commands' form, found {error!r}; {RESTORE}")
     is_clone = folder.resolve() == records.results().resolve()
-    if is_clone and (folder / "ledger.csv").exists():  # A copy may have no runs but one's own.
+    if is_clone and (folder / ledger.NAME).exists():  # A copy may have no runs but one's own.
         faults += ledger.find_gaps(folder)
     return faults + (pages.table_faults() if is_clone else [])
 

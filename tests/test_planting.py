@@ -1,18 +1,11 @@
 """Plants of known size: what they contain by formula, and which instrument of 23 finds them."""
 
-import ast
-from pathlib import Path
-
-import nbformat
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from unbraid import kraskov, ross
-from unbraid.measures.information import cross_block
 from unbraid.measures.planting import plant
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCE = np.random.default_rng(1).normal(size=4000)
 CODE = np.random.default_rng(2).normal(size=(4000, 5)) * [1, 2, 3, 4, 5] + 7
 
@@ -109,20 +102,6 @@ def test_refusals_name_the_field(field, change):
         plant(**{"code": CODE, "source": SOURCE} | change)
 
 
-def page_instruments(count, seed=0):
-    """The functions of notebook 23 that look for leaks, for that many characters."""
-    page = nbformat.read(ROOT / "notebooks" / "23_evaluation_unordered.ipynb", 4)
-    names = {"M": count, "N": 4, "best": np.arange(10), "seed": seed, "pd": pd, "np": np}
-    names |= {"cross_block": cross_block}
-    for cell in page.cells:
-        if cell.cell_type == "code":
-            parts = ast.parse(cell.source).body
-            wanted = [part for part in parts if getattr(part, "name", "") in INSTRUMENTS]
-            exec(compile(ast.Module(wanted, []), "23", "exec"), names)
-    assert names.keys() >= INSTRUMENTS
-    return names
-
-
 def codes_of_poses(seed, count=296):
     """s (M, 200), d of own and of other frames (M, 4, 2) with noise 1, and the own poses."""
     g = np.random.default_rng(seed)
@@ -130,35 +109,38 @@ def codes_of_poses(seed, count=296):
     return g.normal(size=(count, 200)), *(islands[poses] + g.normal(size=(2, count, 4, 2))), poses
 
 
-INSTRUMENTS = {"within_pose", "products", "above_chance", "look_in_s", "look_in_d"}
+INSTRUMENTS = ("within_pose", "products", "above_chance", "look_in_s", "look_in_d")
+GIVEN = {"M": 296, "N": 4, "best": np.arange(10)}  # what the page's functions read
 HOW = ["linear", "product", "rotated"]
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_each_instrument_of_notebook_23_finds_the_leak_that_it_is_for(how):
+def test_each_instrument_of_notebook_23_finds_the_leak_that_it_is_for(define, how):
     """Nine of ten half bits each way; and none where d is that of other frames, as it once was."""
     seen, by_other = np.zeros(3, dtype=int), 0
     for seed in range(10):
-        page, (s, own, other, poses) = page_instruments(296, seed), codes_of_poses(seed)
+        page = define("23", *INSTRUMENTS, seed=seed, **GIVEN)
+        s, own, other, poses = codes_of_poses(seed)
         units = {"linear": [9], "product": [8, 9], "rotated": None}[how]
         leaky = plant(s, own.mean(1), 0.5, how, units, np.ones(200), seed)
-        in_s = page["look_in_s"](leaky, own.mean(1))
-        by_other += max(page["look_in_s"](leaky, other.mean(1))) > 1
+        in_s = page.look_in_s(leaky, own.mean(1))
+        by_other += max(page.look_in_s(leaky, other.mean(1))) > 1
         source, frames = s[:, :10].repeat(4, 0), own.reshape(-1, 2)
         leaky = plant(frames, source, 0.5, how, None, np.ones(2), seed).reshape(296, 4, 2)
-        in_d = page["look_in_d"](leaky, s[:, :10], torch.as_tensor(poses[0]))
+        in_d = page.look_in_d(leaky, s[:, :10], torch.as_tensor(poses[0]))
         column = HOW.index(how)
         seen += [in_s[column] > 1, in_d[column] > 1, in_s[0] > 1]
     assert seen[0] >= 9 and seen[1] >= 9 and by_other <= 1
     assert how == "linear" or seen[2] <= 1  # A matrix of single units sees the linear one alone.
 
 
-def test_the_instruments_of_notebook_23_are_quiet_without_a_plant():
+def test_the_instruments_of_notebook_23_are_quiet_without_a_plant(define):
     alarms = np.zeros(6, dtype=int)
     for seed in range(20):
-        page, (s, own, _, poses) = page_instruments(296, seed), codes_of_poses(seed)
-        in_d = page["look_in_d"](own, s[:, :10], torch.as_tensor(poses[0]))
-        alarms += np.array([*page["look_in_s"](s, own.mean(1)), *in_d]) > 1
+        page = define("23", *INSTRUMENTS, seed=seed, **GIVEN)
+        s, own, _, poses = codes_of_poses(seed)
+        in_d = page.look_in_d(own, s[:, :10], torch.as_tensor(poses[0]))
+        alarms += np.array([*page.look_in_s(s, own.mean(1)), *in_d]) > 1
     assert alarms.max() <= 1
 
 

@@ -19,10 +19,12 @@ from torch import Tensor
 from unbraid import decode_all, encode_all, records
 from unbraid.codes import bound_per_frame
 from unbraid.data.sequences import Sequences
+from unbraid.interventions import move_one
 from unbraid.lessons.n15 import find_centres
 from unbraid.models.base import Codes, SequenceModel
 
 from papers import run
+from papers.a.evaluate import at_evaluation_length
 from papers.a.own_bouncing import COORDINATES, FOLDER, measure_bits, seeded
 from papers.datasets import Sampler, make_sampler
 from papers.settings import RunSettings, load
@@ -71,24 +73,22 @@ def measure_freeze(model: SequenceModel, codes: Codes) -> dict[str, float]:
 
     first = {name: code[:400] for name, code in codes.items()}
     free, row = travel(first), {}
-    for factor, name in enumerate(first):
-        waiting = first[name].clone()
-        waiting[:, 2:] = waiting[:, 1:2]
-        shares = travel(first | {name: waiting}) / free
+    for factor, other in enumerate(reversed([*first])):  # Of two, one moves and the other waits.
+        shares = travel(move_one(first, other)) / free
         for coordinate, share in zip(COORDINATES, shares.tolist(), strict=True):
             row[f"freeze_{factor}_{coordinate}"] = share
     return row
 
 
-def train_to(settings: RunSettings, seed: int, mark: int, film: Sampler, path: Path) -> dict:
-    """Train on to a mark, by the run's checkpoint; the row of the mark."""
+def train_to(
+    settings: RunSettings, seed: int, mark: int, film: Sampler, clips: Sequences, path: Path
+) -> dict:
+    """Train on to a mark, by the run's checkpoint; the row of the mark, measured on test clips."""
     model = run.build(settings, seed)
     arguments = {"checkpoint": path, "every": EVERY, "precision": PRECISION}
     curve = run.train_model(
         model, film, settings, seed, report=lambda row: row["step"] >= mark, **arguments
     )
-    test = make_sampler(settings.replace(length=settings.evaluation_length), "test")
-    clips = test(1200, seeded(7))
     last = [row for row in curve if mark - 320 < row["step"] <= mark]
     row = {"seed": seed, "update": mark, "seconds": curve[-1]["seconds"]}
     row |= {"training_bound": round(float(np.mean([each["elbo_per_frame"] for each in last])), 2)}
@@ -102,12 +102,13 @@ def main(folder: str) -> None:
     torch.set_num_threads(1)
     settings = load("independent.bounce.paper_width_long", "quick")
     film = make_sampler(settings)
+    clips = make_sampler(at_evaluation_length(settings), "test")(1200, seeded(7))
     for mark, seed in product(MARKS, range(settings.seeds)):
         rows = records.read_csv(TABLE) if TABLE.exists() else []
         if not any((row["seed"], row["update"]) == (seed, mark) for row in rows):
             path = Path(folder) / f"{run.run_name(settings, seed)}.checkpoint"
             path.parent.mkdir(parents=True, exist_ok=True)
-            rows.append(train_to(settings, seed, mark, film, path))
+            rows.append(train_to(settings, seed, mark, film, clips, path))
             records.write_csv(TABLE, sorted(rows, key=lambda row: (row["update"], row["seed"])))
 
 

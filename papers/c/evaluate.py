@@ -8,7 +8,7 @@ wrong. On your own copy of MUG the expression is what changes, and the subject w
 
 import copy
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -91,26 +91,30 @@ def swaps(
     """
     donors, figures = random_donors(len(test), seed), {}
     frames = decode_all(model, test.codes)
-    for prefix, judge in judges.items():
-        for name, probabilities in judge_clips(judge, frames).items():
-            right = probabilities.numpy().argmax(1) == labels[name]
-            figures[f"{prefix}plain_{name}"] = float(right.mean())
+    for prefix, name, named in name_frames(judges, frames):
+        figures[f"{prefix}plain_{name}"] = float((named == labels[name]).mean())
     if "motion" in test.labels:
         own_clips = torch.arange(len(test))
         figures["plain_nearest"] = share_nearest(frames, test.sequences, own_clips)
     del frames  # of a large set the memory is needed
     frames = decode_all(model, test.codes | {"static": test.codes["static"][donors]})
-    for prefix, judge in judges.items():
-        for name, probabilities in judge_clips(judge, frames).items():
-            own, others = labels[name], labels[name][donors]
-            expected = (others, own) if name in STATIC_LABELS else (own, others)
-            shares = encoded.donor_shares(probabilities.numpy().argmax(1), *expected)
-            for kind, share in zip(("", "differing_", "leak_"), shares, strict=True):
-                figures[f"{prefix}swap_{kind}{name}"] = share
+    for prefix, name, named in name_frames(judges, frames):
+        own, others = labels[name], labels[name][donors]
+        expected = (others, own) if name in STATIC_LABELS else (own, others)
+        shares = encoded.donor_shares(named, *expected)
+        for kind, share in zip(("", "differing_", "leak_"), shares, strict=True):
+            figures[f"{prefix}swap_{kind}{name}"] = share
     if "motion" in test.labels:
         clips = true_swaps(test.sequences, donors)
         figures["swap_nearest"] = share_nearest(frames, test.sequences, clips)
     return figures
+
+
+def name_frames(judges: Judges, frames: Tensor) -> Iterator[tuple[str, str, np.ndarray]]:
+    """The prefix of each judge, each label, and what the judge names in all clips, (N,)."""
+    for prefix, judge in judges.items():
+        for name, probabilities in judge_clips(judge, frames).items():
+            yield prefix, name, probabilities.numpy().argmax(1)
 
 
 def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
