@@ -1,10 +1,11 @@
 """Digits or coordinates, with the paper's networks: its layers, activations, normalisation, rate
 and batches, on its bouncing digits at 32 pixels, measured while they train.
 
-    python -m papers.a.paper_width build/results
+    python -m papers.a.paper_width build/results [seed ...]
 
-Seeds take turns: each reaches a mark before the next mark is begun. A run goes on at its checkpoint
-in that folder, rows that the table has are not made again. Matrix products are in bfloat16.
+Seeds take turns: each reaches a mark before the next mark is begun. Seeds that are named go to
+their end, one after the other. A run goes on at its checkpoint in that folder, rows that the table
+has are not made again. Matrix products are in bfloat16.
 """
 
 import sys
@@ -97,13 +98,14 @@ def train_to(
     return row | measure(model, clips)
 
 
-def main(folder: str) -> None:
-    """Bring all seeds to each mark in turn."""
+def main(folder: str, *seeds: str) -> None:
+    """Bring all seeds to each mark in turn, or these seeds to their end."""
     torch.set_num_threads(1)
     settings = load("independent.bounce.paper_width_long", "quick")
     film = make_sampler(settings)
     clips = make_sampler(at_evaluation_length(settings), "test")(1200, seeded(7))
-    for mark, seed in product(MARKS, range(settings.seeds)):
+    in_turn = [(seed, mark) for mark, seed in product(MARKS, range(settings.seeds))]
+    for seed, mark in [*product(map(int, seeds), MARKS)] or in_turn:
         rows = records.read_csv(TABLE) if TABLE.exists() else []
         if not any((row["seed"], row["update"]) == (seed, mark) for row in rows):
             path = Path(folder) / f"{run.run_name(settings, seed)}.checkpoint"
