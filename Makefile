@@ -31,6 +31,12 @@ LIMIT_laptop = --cores=
 LIMIT_gpus = --resources gpu=
 LIMIT_slurm = --jobs=
 
+# glibc keeps the memory that an activation frees: returned to the system, it comes back page by page as zeros.
+MALLOC_MMAP_THRESHOLD_ ?= 1073741824
+MALLOC_TRIM_THRESHOLD_ ?= 2147483648
+MALLOC_TOP_PAD_ ?= 67108864
+export MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_ MALLOC_TOP_PAD_
+
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 

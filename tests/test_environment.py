@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tools.execution import MALLOC
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OF_EXTRAS = tomllib.loads((ROOT / "extras" / "pyproject.toml").read_text())["project"]
@@ -143,6 +145,16 @@ def test_make_knows_every_target_that_it_lists_and_the_guide_speaks_of_them():
     for target in targets:
         assert make("-n", target, "PYTHON=python"), target
         assert f"make {target}" in "".join(pages)
+
+
+def test_make_keeps_memory_as_runs_do_and_a_users_own_value_stays(folder, monkeypatch):
+    for name in MALLOC:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "0")
+    write_program(folder / "python", "env")
+    printed = make("train", "PYTHON=./python", cwd=folder)
+    for name, value in (MALLOC | {"MALLOC_TOP_PAD_": "0"}).items():
+        assert f"{name}={value}\n" in printed
 
 
 @pytest.fixture
