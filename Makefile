@@ -107,8 +107,21 @@ grid: $(ENVIRONMENT) $(SCHEDULER)  ## maintain: train and measure many runs side
 	$(SNAKEMAKE) $(GRID) --snakefile papers/grid/Snakefile --profile "papers/grid/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \
 		--config profile="$(PROFILE)" targets="$(TARGET)" results="$(RESULTS)" python="$(PYTHON)"
 
+# Each run continues from its checkpoint, and what RESULTS has is left as it is.
+AT_FULL = --profile "$(PROFILE)" --seed "$(SEED)" --results "$(RESULTS)" --keep
+define train_and_measure
+	$(PYTHON) -m papers train $(1) $(AT_FULL) $(ON)
+	$(PYTHON) -m papers evaluate $(1) $(AT_FULL) --write
+
+endef
+gpu: PROFILE = full
+gpu: RESULTS = results
+gpu: ON = --accelerator cuda --precision bf16-mixed
 gpu: $(ENVIRONMENT)  ## maintain: train A, B and C at the papers' own size on one GPU, and write rows and verdicts (SEED=1)
-	$(PYTHON) -m papers.gpu --seed "$(SEED)"
+	$(call train_and_measure,independent --dataset bounce --run published)
+	$(call train_and_measure,independent --dataset bounce --run published_entangled)
+	$(call train_and_measure,unordered --dataset sprites_poses --run published)
+	$(call train_and_measure,single_element --dataset sprites --run published)
 
 grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## maintain: the tests of make grid
 	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest papers/grid/tests

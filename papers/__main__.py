@@ -1,11 +1,11 @@
-"""python -m papers: train, evaluate, judge, import, runs, show, verify.
+"""python -m papers: train, evaluate, judge, runs, show, verify.
 
 What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +53,7 @@ AGAIN = typer.Option("--again", help="Measure runs behind claims anew.")
 ONLY = typer.Option(help="Measure those of this name anew, as unordered/faces/quick/*.")
 TARGETS = typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET.")
 WRITE = typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
+KEEP = typer.Option("--keep", help="Leave out what the folder has, of whatever settings.")
 READ_FROM = typer.Option("--results", help="By default build/results, else results/.")
 
 # ---- train
@@ -68,6 +69,7 @@ def train(  # noqa: PLR0913 - the options of a command
     seed: Seeds = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Replace runs of other settings.")] = False,
+    keep: Annotated[bool, KEEP] = False,
     wait: Annotated[bool, typer.Option("--wait", help="For a process that trains it.")] = False,
     precision: Annotated[str, typer.Option(help="of numbers, such as bf16-mixed.")] = "32-true",
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -80,6 +82,8 @@ def train(  # noqa: PLR0913 - the options of a command
     usual = {"precision": "32-true", "accelerator": "auto"}
     asked = {"precision": precision, "accelerator": accelerator}
     machine = {name: value for name, value in asked.items() if value != usual[name]}
+    if keep:
+        jobs = leave_out(jobs, lambda *job: (folder / f"{runs.run_name(*job)}.run.json").exists())
     typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
     for settings, seeds in jobs:
         sampler = make_sampler(settings)
@@ -103,6 +107,17 @@ def select_jobs(
         raise ValueError(f"--run: expected one that the profile {profile} has, found {run}")
     at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
     return [(settings, numbers) for settings, numbers in jobs if settings.dataset in at_hand]
+
+
+def leave_out(jobs: Jobs, is_there: Callable[[RunSettings, int], bool]) -> Jobs:
+    """The jobs without the seeds that are there already; each of them is named."""
+    left = []
+    for settings, seeds in jobs:
+        missing = [seed for seed in seeds if not is_there(settings, seed)]
+        for seed in sorted({*seeds} - {*missing}):
+            typer.echo(f"left as it is: {settings.section}, seed {seed}")
+        left += [(settings, missing)] if missing else []
+    return left
 
 
 def keep_at_hand(names: Iterable[str]) -> list[str]:
@@ -130,6 +145,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     seed: Seeds = None,
     folder: Annotated[Path | None, READ_FROM] = None,
     write: Annotated[bool, WRITE] = False,
+    keep: Annotated[bool, KEEP] = False,
 ) -> None:
     """Measure trained models on test sequences; print seeds, or from four on mean ± half-width.
 
@@ -143,6 +159,8 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     from papers import run as runs
 
     folders = [folder] if folder else [sections.own_results(), records.results()]
+    if keep and not (jobs := leave_out(jobs, lambda *job: tables.is_measured(*job, folders[0]))):
+        return
     jobs, places = runs.find_weights(jobs, folders)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else folders[0]
     for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
@@ -160,7 +178,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
         pages.write_tables()
 
 
-# ---- judge, import, runs
+# ---- judge, runs
 
 
 @app.command("judge")
@@ -177,17 +195,6 @@ def train_judges(
         metrics = judge.make_judge(name, profile, folder, seed)
         for key in metrics["judge"]["by_seed"]:
             typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f}")
-
-
-@app.command("import")
-def import_(
-    source: Annotated[Path, typer.Argument(help="FOLDER/NAME of what full_size.py wrote.")],
-    folder: Folder,
-) -> None:
-    """Put what a papers/a, b or c/full_size.py wrote beside the other runs."""
-    from papers.import_run import import_run
-
-    typer.echo(f"written: {import_run(source, folder)}")
 
 
 def select_target(target: str, profile: str) -> list[RunSettings]:

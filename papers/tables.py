@@ -12,6 +12,8 @@ from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.measures.intervals import mean_interval
 
+from papers.settings import RunSettings
+
 FEWEST_SEEDS = 4  # that an interval is printed of; of fewer, Student's t is too narrow if one fails
 
 # ---- metrics.json: for each run its figures, and beside them `protocol`
@@ -41,6 +43,12 @@ def drop_absent(values: Iterable[float | None]) -> list[float]:
 def find_seeds(metrics: dict, run: str) -> list[int]:
     """The seeds of a run, in the order of the values of by_seed."""
     return [int(seed) for seed in metrics["protocol"]["weights"].get(run, ())]
+
+
+def is_measured(settings: RunSettings, seed: int, folder: Path) -> bool:
+    """Whether a folder's metrics.json has the figures of a run with this seed."""
+    path = folder / settings.model / settings.dataset / settings.profile / "metrics.json"
+    return path.exists() and seed in find_seeds(records.read_json(path), settings.run)
 
 
 def split_seeds(metrics: dict, run: str) -> dict[int, dict[str, float]]:

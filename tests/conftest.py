@@ -148,18 +148,3 @@ def without_gradients():
 
     with torch.no_grad():
         yield
-
-
-@pytest.fixture
-def no_gpu(monkeypatch):
-    """What papers/full_size.py asks of a GPU, by the CPU: in 32 bits, and without a recording."""
-    import torch
-
-    from papers import full_size as engine
-
-    monkeypatch.setattr(engine.Run, "precision", torch.float32)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
-    monkeypatch.setattr(torch.cuda, "get_rng_state", torch.get_rng_state)
-    monkeypatch.setattr(torch.cuda, "set_rng_state", torch.set_rng_state)
-    monkeypatch.setattr(engine.Run, "record", lambda run: SimpleNamespace(replay=run.update))

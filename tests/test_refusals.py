@@ -34,7 +34,7 @@ from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
-from unbraid.paper_size import Row, print_verdict, tabulate_times
+from unbraid.paper_size import Row, print_verdict
 from unbraid.progress import progress_bar
 from unbraid.schedules import Schedule, schedule_value
 from unbraid.variants import PublishedSeries
@@ -369,7 +369,6 @@ FAULTS = (  # the field, and the call
     ("kind: .*series", lambda: PublishedSeries(kind="images", window=1)),
     ("better: expected one of '', higher", lambda: print_verdict("A", [Row("b", 1, 1, "up")], 1)),
     ("share: expected some updates", lambda: print_verdict("A", [Row("b", 1, 1)], 0.0)),
-    ("updates", lambda: tabulate_times("1000", [])),
 )
 
 

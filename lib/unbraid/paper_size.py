@@ -1,15 +1,12 @@
-"""What a page says of a training at a paper's own size: how long it takes, and its verdict.
+"""The verdict on a training at a paper's own size, as a page prints it.
 
-The verdict is the one of REPRODUCTION.md, whose rule is here: papers/claims.py takes it from here.
+It is the one of REPRODUCTION.md, whose rule is here: papers/claims.py takes it from here.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from unbraid.checks import check_field, check_name, check_whole
-
-if TYPE_CHECKING:
-    import pandas as pd
+from unbraid.checks import check_field, check_name
 
 NEAR = 0.05  # of the effect, or of the published value
 LENGTH = 2 / 3  # of the paper's updates that count as its length
@@ -63,25 +60,3 @@ def print_verdict(source: str, rows: Sequence[Row], share: float, by_bar: bool =
         print(f"{title}: {ours:.3f}; {source}: {wanted:g}")
     verdict = name_verdict(reached, share, 1, "agrees" if by_bar else "reproduced")
     print(f"one run, {100 * share:.0f} % of the paper's updates: {verdict}")
-
-
-def tabulate_times(
-    updates: int, rows: Sequence[tuple[str, float | tuple[float, float] | None, str]]
-) -> "pd.DataFrame":
-    """A table of what a training takes by several programs.
-
-    rows: a program, its milliseconds an update (two where a count leaves a range, None where it is
-    not known), and how they are known.
-    """
-    import pandas as pd
-
-    check_whole(1, updates=updates)
-    lines = {}
-    for program, milliseconds, known in rows:
-        ends = milliseconds if isinstance(milliseconds, tuple) else (milliseconds,)
-        known_ends = [end for end in ends if end is not None]
-        each = " to ".join(f"{end:.3g}" for end in known_ends)
-        whole = " to ".join(f"{updates * end / 3.6e6:.2g}" for end in known_ends)
-        lines[program] = (each or "–", whole or "–", known)
-    titles = ["ms per update", f"hours for {updates:,} updates", "how we know"]
-    return pd.DataFrame.from_dict(lines, orient="index", columns=titles)
