@@ -1,8 +1,6 @@
 """metrics.json, the figures of runs, and tables of them; pages.py puts these on pages."""
 
-import hashlib
 import itertools
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -103,15 +101,8 @@ def add_metrics(path: Path, measured: dict) -> None:
 
 def write_metrics(path: Path, metrics: dict) -> None:
     """Write metrics.json; the SHA-256 of all else in its `protocol` tells damage later."""
-    metrics["protocol"]["content_sha256"] = digest_content(metrics)
+    metrics["protocol"]["content_sha256"] = records.digest_content(metrics)
     records.write_json(path, metrics)
-
-
-def digest_content(metrics: dict) -> str:
-    """SHA-256 of a metrics.json without the entry that holds it."""
-    protocol = dict(metrics["protocol"])
-    protocol.pop("content_sha256", None)
-    return hashlib.sha256(json.dumps(metrics | {"protocol": protocol}).encode()).hexdigest()
 
 
 # ---- figures as text

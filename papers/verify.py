@@ -50,7 +50,7 @@ def metrics_faults(path: Path) -> list[str]:
     """Where a metrics.json disagrees with itself, and with the runs that it was measured on."""
     metrics = read_json(path)
     protocol, faults = metrics["protocol"], []
-    if protocol["content_sha256"] != tables.digest_content(metrics):
+    if protocol["content_sha256"] != records.digest_content(metrics):
         faults.append(f"{path}: expected the content that its content_sha256 names; {RESTORE}")
     for name, expected in protocol.get("judges", {}).items():
         # A judge that a folder of results does not have is the clone's.

@@ -4,6 +4,7 @@ results/<model>/<dataset>/<profile>/metrics.json
 results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
 """
 
+import hashlib
 import json
 from numbers import Real
 from pathlib import Path
@@ -49,6 +50,13 @@ def read_metrics(name: str, folder: Path | str | None = None) -> dict:
     "protocol" says how they were measured. Raises as `read_record`.
     """
     return read_json(Path(folder or results()) / name / "metrics.json")
+
+
+def digest_content(metrics: dict) -> str:
+    """SHA-256 of a metrics.json without the entry that holds it."""
+    protocol = dict(metrics["protocol"])
+    protocol.pop("content_sha256", None)
+    return hashlib.sha256(json.dumps(metrics | {"protocol": protocol}).encode()).hexdigest()
 
 
 def read_json(path: Path) -> dict:

@@ -183,14 +183,24 @@ class SequenceModel(Guarded, ABC):
         """
         check_type((str, Path), path=path)
         state, described = read_weights(Path(path))
+        model = cls.make(described, path)
+        if other := sorted(state.keys() ^ model.state_dict().keys()):
+            found = f"others, such as {other[0]}; of papers A and B, if the file is of before"
+            advice = f"2026-12, python -m unbraid rekey {path} gives it today's"
+            expected = f"the names of {type(model).__name__}'s weights"
+            raise ResultsError(f"{path}: expected {expected}, found {found} {advice}")
+        model.load_state_dict(state)
+        return model.eval()
+
+    @classmethod
+    def make(cls, described: Mapping[str, Any], path: Path | str) -> Self:
+        """A model of the class and the config that a file of weights, or its record, names."""
         model_class = cls.find_class(described["class"], path)
         names = [each.name for each in fields(model_class.config_class)]
         written = described["config"].items()
         # A field that the class no longer has is left out if it was off.
         values = {name: value for name, value in written if value or name in names}
-        model = model_class(model_class.config_class(**values))
-        model.load_state_dict(state)
-        return model.eval()
+        return model_class(model_class.config_class(**values))
 
     @classmethod
     def find_class(cls, named: str, path: Path | str) -> type[Self]:
