@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import example_frames, small
+from unbraid import codes
 from unbraid.codes import (
     bound_per_frame,
     concatenate,
@@ -57,6 +58,24 @@ def test_a_model_in_training_is_evaluated_and_then_trains_on(name, more):
     torch.testing.assert_close(measure(None)[-1], expected[-1])
     assert [layer.training for layer in model.modules()] == modes and not all(modes)
     torch.testing.assert_close(dict(model.state_dict()), known, rtol=0, atol=0)
+
+
+def test_a_seed_draws_the_same_codes_however_many_frames_are_read_for_means(monkeypatch):
+    model = small("element")
+    data = example_frames(model).repeat(4, 1, 1, 1, 1)
+    read = [encode_all(model, data), encode_all(model, data, generator_for(model, 0))]
+    sizes, encode = [], model.encode
+
+    def count(batch, noise):
+        sizes.append(len(batch.frames))
+        return encode(batch, noise)
+
+    monkeypatch.setattr(codes, "FOR_MEANS", {"cpu": 2 * data.shape[1]})
+    monkeypatch.setattr(model, "encode", count)
+    again = [encode_all(model, data), encode_all(model, data, generator_for(model, 0))]
+    assert sizes == [2] * (len(data) // 2) + [len(data)]
+    torch.testing.assert_close(again[0], read[0])
+    torch.testing.assert_close(again[1], read[1], rtol=0, atol=0)
 
 
 def test_the_bound_of_samples_of_one_length_does_not_depend_on_their_order():

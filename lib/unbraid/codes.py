@@ -14,7 +14,8 @@ from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import evaluating
 
-FRAMES = 600  # frames that are encoded or decoded at a time
+FRAMES = 600  # at a time where codes are drawn: of one seed, other batches draw other numbers
+FOR_MEANS = {"cpu": 64}  # by device, where nothing is drawn: more leave a processor's caches
 
 
 def device_of(model: torch.nn.Module) -> torch.device:
@@ -29,18 +30,25 @@ def generator_for(model: torch.nn.Module, seed: int) -> Generator:
     return Generator(device_of(model)).manual_seed(int(seed))
 
 
-def batches(model: torch.nn.Module, data: BatchLike, size: int | None = None) -> Iterator[Batch]:
-    """One or more sequences in batches of `size` on the model's device, by default of `FRAMES`."""
+def frames_at_once(model: torch.nn.Module) -> int:
+    """How many frames are encoded or decoded at a time on the model's device."""
+    return FOR_MEANS.get(device_of(model).type, FRAMES)
+
+
+def batches(
+    model: torch.nn.Module, data: BatchLike, size: int | None = None, frames: int = FRAMES
+) -> Iterator[Batch]:
+    """One or more sequences in batches of `size` on the model's device, by default of `frames`."""
     whole, device = Batch.of(data), device_of(model)
     check_field(len(whole.frames) > 0, "data", "a sequence or more", "none")
     check_field(device.type != "meta", "model", "weights with values", "none (device meta)")
     if size is not None:
         check_whole(1, size=size)
-    size = size or max(1, FRAMES // whole.frames.shape[1])
+    size = size or max(1, frames // whole.frames.shape[1])
     for start in range(0, len(whole.frames), size):
         rows = slice(start, start + size)
-        frames = as_float(whole.frames[rows].to(device))
-        yield Batch(frames, None if whole.mask is None else whole.mask[rows].to(device))
+        part = as_float(whole.frames[rows].to(device))
+        yield Batch(part, None if whole.mask is None else whole.mask[rows].to(device))
 
 
 @torch.no_grad()
@@ -51,7 +59,7 @@ def encode_all(
     size: int | None = None,
 ) -> Codes:
     """Codes of one or more sequences, on the CPU: means of q, or with a generator one sample."""
-    parts = batches(model, data, size)
+    parts = batches(model, data, size, frames_at_once(model) if generator is None else FRAMES)
     with evaluating(model):
         return concatenate([model.encode(batch, generator) for batch in parts])
 
@@ -75,7 +83,7 @@ def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
     check_type(Tensor, **codes)
     lengths = [code.shape[1] for code in codes.values() if code.ndim == 3]
     check_field(lengths, "codes", "one code of each frame (B, T, d) at least", ", ".join(codes))
-    device, size = device_of(model), max(1, FRAMES // max(lengths))
+    device, size = device_of(model), max(1, frames_at_once(model) // max(lengths))
     parts = []
     with evaluating(model):
         for start in range(0, len(next(iter(codes.values()))), size):
@@ -136,7 +144,7 @@ def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Ten
     check_field(len(static) == len(frames), "static", f"{len(frames)} rows", len(static))
     parts, rest = [], static.to(device_of(model))
     with evaluating(model):
-        for batch in batches(model, frames):
+        for batch in batches(model, frames, frames=frames_at_once(model)):
             part, rest = rest.tensor_split([len(batch.frames)])
             parts.append(model.dynamic_posterior(model.features(batch.frames), part).mean.cpu())
     return torch.cat(parts)

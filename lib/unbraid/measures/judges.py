@@ -18,7 +18,7 @@ from unbraid.checks import ResultsError, check_field, check_names, check_type, r
 from unbraid.networks import evaluating, frame_encoder
 from unbraid.tensors import read_weights
 
-JUDGED_AT_ONCE = 128  # frames or clips judged at a time
+JUDGED_AT_ONCE = 128  # frames judged at a time, in whole clips
 STRAY = 0.1  # mean distance of pixels from [0, 1] up to which frames count as decoded ones
 
 Classes = Mapping[str, tuple[str, ...]]
@@ -77,7 +77,8 @@ class FrameJudge(nn.Module):
     def probabilities(self, frames: Tensor) -> dict[str, Tensor]:
         """p(y | x) of each label, (N, classes) on the CPU; raises ValueError as `check`."""
         self.check(frames)
-        device, parts = next(self.parameters()).device, frames.split(JUDGED_AT_ONCE)
+        device, length = next(self.parameters()).device, frames.shape[1] if self.recurrent else 1
+        parts = frames.split(max(1, JUDGED_AT_ONCE // length))
         with evaluating(self):
             batches = [self(batch.to(device, torch.float32)) for batch in parts]
         joined = {}
