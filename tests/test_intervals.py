@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm, ttest_ind, ttest_rel
+from sklearn.metrics import average_precision_score, roc_auc_score
 from unbraid.checks import finite_array
 from unbraid.measures.intervals import (
     bca_limits,
@@ -14,7 +15,7 @@ from unbraid.measures.intervals import (
     ratio_limits,
 )
 
-from papers.intervals import DRAWS, bootstrap_interval
+from papers.intervals import DRAWS, bootstrap_interval, score_of_rows
 
 
 def test_the_mean_of_three_seeds_has_students_interval():
@@ -105,3 +106,19 @@ def test_tensors_of_any_kind_become_arrays():
     values = torch.tensor([1.0, 2.0], dtype=torch.bfloat16, requires_grad=True)
     assert finite_array("x", values).tolist() == [1.0, 2.0]
     assert mean_interval(torch.tensor([1, 2, 3])).mean == 2
+
+
+@pytest.mark.parametrize("levels", (3, 40, 10**9))  # of what is predicted: many ties to none
+def test_draws_are_scored_as_scikit_learn_scores_them(levels):
+    random = np.random.default_rng(levels)
+    is_event = random.random(60) < 0.2
+    predicted = (random.normal(size=60) + is_event).clip(-2, 2)
+    predicted = np.round(predicted * levels) / levels
+    for metric, known in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+        score = score_of_rows(metric, is_event, predicted)
+        for _ in range(50):
+            rows = random.integers(60, size=60)
+            expected = known(is_event[rows], predicted[rows])
+            assert score(rows) == pytest.approx(expected, rel=0, abs=1e-12)
+        for alike in (is_event, ~is_event):
+            assert np.isnan(score(np.flatnonzero(alike)))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
 from unbraid.measures.intervals import Interval
 
-from papers.intervals import bootstrap_interval
+from papers.intervals import bootstrap_interval, score_of_rows
 
 METRICS = {
     "auroc": roc_auc_score,
@@ -56,13 +56,11 @@ class Prediction:
         Series are drawn whole: the days of a month, which resemble each other, stay together.
         """
         (output,) = self.outputs[predictor]
-        is_ranked = metric in RANKED_METRICS
+        if metric in RANKED_METRICS:
+            return bootstrap_interval(score_of_rows(metric, self.target, output), len(output))
 
         def score(rows: np.ndarray) -> float:
-            target = self.target[rows]
-            if is_ranked and len(np.unique(target)) < 2:
-                return np.nan  # Without an event, or with nothing else, there is nothing to rank.
-            return float(METRICS[metric](target, output[rows]))
+            return float(METRICS[metric](self.target[rows], output[rows]))
 
         return bootstrap_interval(score, len(self.target))
 

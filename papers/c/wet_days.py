@@ -18,7 +18,7 @@ from unbraid.variants import PublishedSeries
 
 from papers.c import series
 from papers.encoded import Evaluation, Figures
-from papers.intervals import bootstrap_interval
+from papers.intervals import bootstrap_interval, score_of_rows
 from papers.settings import RunSettings
 
 DAY = 24  # hours
@@ -82,14 +82,10 @@ def wet_days(model: SingleElement, known: Sequences, new: Sequences, seed: int) 
 def score_months(wet: np.ndarray, scores: np.ndarray, months: np.ndarray) -> Interval:
     """The AUROC of the scores of days (N,), and its interval over the calendar months (N,)."""
     days = [np.flatnonzero(months == month) for month in np.unique(months)]
-
-    def score(chosen: np.ndarray) -> float:
-        rows = np.concatenate([days[number] for number in chosen])
-        if len(np.unique(wet[rows])) < 2:
-            return np.nan
-        return float(roc_auc_score(wet[rows], scores[rows]))
-
-    return bootstrap_interval(score, len(days))
+    score = score_of_rows("auroc", wet, scores)
+    return bootstrap_interval(
+        lambda drawn: score(np.concatenate([days[k] for k in drawn])), len(days)
+    )
 
 
 def fit_and_score(numbers: list[np.ndarray], wet: np.ndarray) -> np.ndarray:
