@@ -43,9 +43,11 @@ def doubt_scale(
     if not found:
         return []
     ranked = by_ranks(slice(None))
+    if abs(ranked - bits) <= SMALL:
+        return []
     parts = [by_ranks(slice(part, None, PARTS)) for part in range(PARTS)]
     deviation = np.nanstd(parts, ddof=1) / np.sqrt(PARTS)
-    if abs(ranked - bits) <= max(deviation, SMALL):
+    if abs(ranked - bits) <= deviation:
         return []
     return [f"{each}; by ranks the estimate is {ranked:.2f} bits" for each in found]
 
