@@ -184,13 +184,21 @@ def new_model(**changes):
 def test_divergences_of_a_new_model_are_those_of_the_authors():
     """Nats per sequence of the model of Sprites, in training mode, on frames of even noise."""
     torch.manual_seed(0)
-    model = SingleElement()
+    model = SingleElement(initial_weights="small")
     frames = torch.rand(16, 8, *model.frame_shape, generator=seeded())
     found = model.elbo(frames, seeded(1)).kl
     assert found["static"].mean().item() == pytest.approx(0.012, rel=0.1)
     assert found["dynamic"].mean().item() == pytest.approx(0.29, rel=0.1)
     upwards = new_model(initial_weights="small").codec.decoder[-2]  # keeps its defaults
     assert upwards.weight.std() > 0.02
+
+
+def test_a_new_model_starts_as_pytorch_does():
+    """A model of one's own trains from the start that its layers bring; "small" is for a recipe."""
+    for layer in SingleElement(kind="series", channels=42, width=64).modules():
+        if isinstance(layer, torch.nn.Linear):  # uniform within 1 / sqrt(inputs)
+            bound = layer.in_features**-0.5
+            assert 0.9 * bound < layer.weight.abs().max() <= bound
 
 
 @pytest.mark.parametrize("kind", ("default", "small"))
