@@ -159,7 +159,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     from papers import run as runs
 
     folders = [folder] if folder else [sections.own_results(), records.results()]
-    if keep and not (jobs := leave_out(jobs, lambda *job: tables.is_measured(*job, folders[0]))):
+    if keep and not (jobs := leave_out(jobs, lambda *job: tables.is_measured(folders[0], *job))):
         return
     jobs, places = runs.find_weights(jobs, folders)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else folders[0]

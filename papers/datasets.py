@@ -135,6 +135,10 @@ class Sampler:
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         return self.draw(count, generator)
 
+    def to(self, device: str) -> "Sampler":
+        """The same draws, whose frames are made where a model is trained."""
+        return replace(self, draw=self.draw.to(device))  # type: ignore[attr-defined]
+
     @property
     def digests(self) -> dict[str, str]:
         """One SHA-256 for all files of each source, by which a record says what a run has read."""

@@ -101,6 +101,7 @@ def train_model(
         "seed": seed,
         "identity": select_deciding(settings.as_dict()),  # by which a checkpoint knows its run
         "on_progress": getattr(model, "advance", None),  # of a `GatedPrediction`
+        "replay": settings.profile == "full" and len(model.frame_shape) == 3,  # images, no masks
     }
     return training.fit(model, draw, **arguments | options)
 
@@ -249,9 +250,11 @@ def train_run(
         print(f"{path.name} {updates} {settings.steps} updates; {sampler.provenance}", flush=True)
 
         model, options = build(settings, seed), machine | {"report": print_row}
+        device = training.choose_accelerator(str(machine.get("accelerator", "auto")))
+        draw = sampler.to(device) if device == "cuda" else sampler
         try:
             with ledger.note_failure(folder, name):
-                rows = train_model(model, sampler, settings, seed, checkpoint=checkpoint, **options)
+                rows = train_model(model, draw, settings, seed, checkpoint=checkpoint, **options)
         except KeyboardInterrupt:
             print(f"\nrun the same command to continue {path.name} from its last checkpoint")
             raise

@@ -43,7 +43,7 @@ def find_seeds(metrics: dict, run: str) -> list[int]:
     return [int(seed) for seed in metrics["protocol"]["weights"].get(run, ())]
 
 
-def is_measured(settings: RunSettings, seed: int, folder: Path) -> bool:
+def is_measured(folder: Path, settings: RunSettings, seed: int) -> bool:
     """Whether a folder's metrics.json has the figures of a run with this seed."""
     path = folder / settings.model / settings.dataset / settings.profile / "metrics.json"
     return path.exists() and seed in find_seeds(records.read_json(path), settings.run)

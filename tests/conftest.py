@@ -148,3 +148,38 @@ def without_gradients():
 
     with torch.no_grad():
         yield
+
+
+def move(module, device):
+    """`Module.to` for fake tensors, which cannot take a parameter's place in memory."""
+    import torch
+
+    for part in module.modules():
+        for name, weight in part._parameters.items():
+            part._parameters[name] = torch.nn.Parameter(weight.detach().to(device))
+        for name, values in part._buffers.items():
+            part._buffers[name] = values.to(device)
+    return module
+
+
+def check_loss(loss):
+    """In place of `backward`, which wants a driver: the loss lies on the GPU, in 32 bits."""
+    assert loss.is_cuda and str(loss.dtype) == "torch.float32"
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch):
+    """The device of tensors that lie on a GPU, with a shape and a type, and have no values."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    cuda = torch.cuda
+    monkeypatch.setattr(torch.nn.Module, "to", move)
+    monkeypatch.setattr(torch.Tensor, "backward", check_loss)
+    monkeypatch.setattr(torch.nn.LSTM, "flatten_parameters", lambda layer: None)
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", False)
+    monkeypatch.setattr(cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(cuda, "is_bf16_supported", lambda *how: True)
+    monkeypatch.setattr(cuda, "is_current_stream_capturing", lambda: True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield torch.device("cuda:0")

@@ -101,6 +101,14 @@ def test_a_batch_carries_what_is_known_and_the_generator_alone_moves_on(solid):
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_frames_are_rendered_where_the_images_lie(solid):
+    sampler = MovingDigits(solid)
+    which, positions = sampler.draw(3, seeded(1))
+    there = sampler.to("meta")
+    assert there.render(which, positions).is_meta and not sampler.images.is_meta
+    assert torch.equal(sampler.to("cpu")(3, seeded(1)).frames, sampler.render(which, positions))
+
+
 def test_unordered_digits_are_different_frames_of_a_path(solid):
     which, positions = DigitPaths(solid, 32, 20, kept=6).draw(200, seeded(9))
     same, path = MovingDigits(solid, 32, 20).draw(200, seeded(9))

@@ -14,7 +14,6 @@ import torch
 from helpers import NOTEBOOKS, seeded
 from readers import run_lesson
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from unbraid import MovingDigits, checkpoints, load_digits, load_judge, paper_size
 from unbraid.course import plots
 from unbraid.data import sprites
@@ -145,38 +144,15 @@ def test_the_noise_of_pytorch_itself_goes_on_and_an_unfinished_file_is_no_checkp
 # ---- devices, without a GPU
 
 
-def move(module, device):
-    """`Module.to` for fake tensors, which cannot take a parameter's place in memory."""
-    for part in module.modules():
-        for name, weight in part._parameters.items():
-            part._parameters[name] = nn.Parameter(weight.detach().to(device))
-        for name, values in part._buffers.items():
-            part._buffers[name] = values.to(device)
-    return module
-
-
-def check_loss(loss):
-    """In place of `backward`, which wants a driver: the loss lies on the GPU, in 32 bits."""
-    assert loss.device.type == "cuda" and loss.dtype == torch.float32
-
-
 @pytest.fixture
-def fake_gpu(monkeypatch):
-    """Tensors of a GPU that have a device, a shape and a type, and no values."""
-    cuda = torch.cuda
-    monkeypatch.setattr(nn.Module, "to", move)
-    monkeypatch.setattr(torch.Tensor, "backward", check_loss)
+def fake_gpu(fake_cuda, monkeypatch):
+    """In place of values that a page reads: nothing."""
     monkeypatch.setattr(torch.Tensor, "item", lambda values: 0.0)
     monkeypatch.setattr(torch.Tensor, "tolist", lambda values: [0.0] * len(values))
     # The pairs of N frames are found by values, of which there are none.
     pairs = torch.tensor([[0, 1], [1, 0]])
     monkeypatch.setattr(torch.Tensor, "nonzero", lambda mask: pairs)
-    monkeypatch.setattr(nn.LSTM, "flatten_parameters", lambda layer: None)
-    monkeypatch.setattr(torch.backends.cudnn, "enabled", False)
-    monkeypatch.setattr(cuda.amp.common, "amp_definitely_not_available", lambda: False)
-    monkeypatch.setattr(cuda, "is_bf16_supported", lambda *how: True)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        yield torch.device("cuda:0")
+    return fake_cuda
 
 
 def run_loop(lesson, number, device):

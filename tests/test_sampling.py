@@ -93,3 +93,13 @@ def test_one_class_of_a_share_of_the_sequences_is_withheld():
         absent = whole.labels["action"][row][hidden[row]].unique()
         assert len(absent) == 1 and torch.equal(hidden[row], whole.labels["action"][row] == absent)
     assert torch.equal(kept.frames, whole.frames)
+
+
+@pytest.mark.parametrize("make", (SequenceSampler, lambda data: FrameSampler(data, 4)))
+def test_frames_are_drawn_where_they_lie_and_the_draws_are_the_same(make):
+    here = make(numbered())
+    there = here.to("meta")(5, seeded(3))
+    assert there.frames.is_meta and there.frames.is_floating_point()
+    expected, moved = (sampler(5, seeded(3)) for sampler in (here, here.to("cpu")))
+    assert torch.equal(moved.frames, expected.frames) and there.frames.shape == moved.frames.shape
+    assert all(torch.equal(there.labels[name], values) for name, values in expected.labels.items())

@@ -113,11 +113,18 @@ def gaussian_log_likelihood(
     return -0.5 * (count * constant + squared.flatten(-dimensions).sum(-1) / variance)
 
 
+def has_values(tensor: Tensor) -> bool:
+    """Whether there are values to check: none while PyTorch compiles, or records a CUDA graph."""
+    if torch.compiler.is_compiling():
+        return False
+    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
     """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); frames in [0, 1]."""
     check_type(Tensor, frames=frames, logits=logits)
     check_field(logits.shape == frames.shape, "logits", tuple(frames.shape), tuple(logits.shape))
-    if not torch.compiler.is_compiling():
+    if has_values(frames):
         inside = bool(((frames >= 0) & (frames <= 1)).all())
         check_field(inside, "frames", "values in [0, 1]", "others; divide bytes by 255")
     return -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").flatten(-3).sum(-1)

@@ -30,6 +30,8 @@ PRECISIONS = {
 WITHOUT_BF16 = ("DEFAULT", "AVX2")  # processors whose LSTM fails or is 3.5 times as slow
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")  # in nats
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
+WARM_UP = 3  # updates before the recording
+Update = Callable[[Batch, Mapping[str, float | Tensor]], Tensor]
 
 
 class TrainingError(RuntimeError):
@@ -53,6 +55,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     identity: Mapping[str, object] | None = None,
     precision: str = "32-true",
     accelerator: str = "auto",
+    replay: bool = False,
     every: int | None = None,
     report: Callable[[dict], bool | None] | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -71,6 +74,8 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
         `draw.digests`; values of JSON.
     precision: one of `PRECISIONS`. accelerator: "cpu", "cuda", "mps" or "auto", a CUDA GPU
         where there is one, else the CPU.
+    replay: on a CUDA GPU the fourth update is recorded and from then on replayed, see `Replay`;
+        without `on_progress`, and not for a model that decides in Python what an update computes.
     every: updates between two rows of the curve; by default a fiftieth of the run.
     report: is called with each new row, and ends the run if it returns True. on_progress: before
         each update, with the share over.
@@ -88,7 +93,9 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
 
     device, dtype = torch.device(choose_accelerator(accelerator)), PRECISIONS[precision]
     run = Run(model.to(device, dtype), dict(identity or {}) | settings)
-    mixed = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
+    update: Update = run.update
+    if replay and device.type == "cuda" and not on_progress:
+        update = Replay(run.update, run.generators["codes"])
     rows = run.resume(path) if path else []
     done, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
     begun, terms = time.perf_counter() - seconds, []
@@ -97,25 +104,15 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     model.train()
     for step in updates:
         before, after = (step - 1) / steps, step / steps
-        run.optimizer.param_groups[0]["lr"] = schedule_value(learning_rate, before)
+        set_rate(run.optimizer, schedule_value(learning_rate, before))
         if on_progress:
             on_progress(before)
 
         batch = Batch.of(draw(batch_size, run.generators["data"])).to(device, dtype)
         if len(batch.frames) != batch_size:
             refuse("draw", f"{batch_size} sequences", len(batch.frames))
-        with mixed:
-            bound = model.elbo(batch, run.generators["codes"])
-        if precision.startswith("bf16"):  # sums over a sequence need more digits
-            bound = bound.to(torch.float32)
-        loss = bound.loss({name: schedule_value(curve, after) for name, curve in weights.items()})
-        run.optimizer.zero_grad()
-        loss.backward()
-        if gradient_norm:
-            nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
-        run.optimizer.step()
-
-        terms.append(mean_terms(bound))  # of the bound itself, whatever the weights are
+        now = {name: schedule_value(curve, after) for name, curve in weights.items()}
+        terms.append(update(batch, now))
         if step % every == 0 or step == steps:
             seconds = round(time.perf_counter() - begun, 3)
             values = (step, step * batch_size, seconds, *average(terms, step))
@@ -143,6 +140,7 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     expected = "a sampler, which is made with its data"
     check_field(not isinstance(given["draw"], type), "draw", expected, given["draw"])
     check_type(Mapping, weights=given["weights"] or {}, identity=given["identity"] or {})
+    check_type(bool, replay=given["replay"])
     checks.check_json("identity", given["identity"])
     checks.check_json("draw.digests", getattr(given["draw"], "digests", None))
     checks.check_json("model.config", asdict(given["model"].config))
@@ -202,21 +200,92 @@ def average(terms: list[Tensor], step: int) -> list[float]:
     return means
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give Adam its learning rate, on a CUDA GPU in the tensor that a recorded update reads."""
+    group = optimizer.param_groups[0]
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+
+
+class Replay:
+    """Updates that a CUDA GPU records once and replays: one call starts all of their kernels.
+
+    A small network keeps a GPU waiting, because to start one of the thousand kernels of an update
+    takes the processor longer than the GPU needs to run it. A replay computes the same numbers:
+    what differs between updates (frames, weights of terms, rate, noise) is read from tensors.
+    Batches with a mask, or of another shape than the first, are not replayed.
+    """
+
+    def __init__(self, update: Update, generator: Generator):
+        self.update, self.calls = update, 0
+        self.graph, self.stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        self.graph.register_generator_state(generator)  # so that each replay draws new noise
+        self.batch: Batch | None = None  # where a replay finds its frames ...
+        self.weights: dict[str, Tensor] = {}  # ... and the weights of the bound's terms
+
+    def __call__(self, batch: Batch, weights: Mapping[str, float | Tensor]) -> Tensor:
+        self.batch = self.batch or Batch(torch.empty_like(batch.frames))
+        if batch.mask is not None or batch.frames.shape != self.batch.frames.shape:
+            return self.update(batch, weights)
+        self.batch.frames.copy_(batch.frames)
+        for name, weight in weights.items():
+            self.weights.setdefault(name, batch.frames.new_zeros((), dtype=torch.float64))
+            self.weights[name].fill_(weight)
+        self.calls += 1
+        if self.calls <= WARM_UP:
+            return self.warm_up()
+        if self.calls == WARM_UP + 1:
+            with torch.cuda.graph(self.graph, stream=self.stream):  # It records and runs nothing.
+                self.terms = self.update(self.batch, self.weights)
+        self.graph.replay()
+        return self.terms.clone()
+
+    def warm_up(self) -> Tensor:
+        """An update on the stream of the recording, in which PyTorch's libraries allocate."""
+        assert self.batch
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            terms = self.update(self.batch, self.weights)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return terms
+
+
 class Run:
     """What a run continues from: weights, Adam's moments, the states of noise, its identity."""
 
     def __init__(self, model: SequenceModel, settings: dict[str, Any]):
-        on_gpu = next(model.parameters()).device.type != "cpu"
-        if on_gpu or getattr(model.config, "image_size", 0) <= 32:  # where it is the fastest
+        device = next(model.parameters()).device
+        if device.type != "cpu" or getattr(model.config, "image_size", 0) <= 32:
+            # There this layout is the fastest.
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = model
-        self.optimizer = torch.optim.Adam(model.parameters(), betas=settings["betas"])
+        adam: dict[str, Any] = {"betas": settings["betas"]}
+        if device.type == "cuda":  # a step of one kernel, whose rate and count are on the GPU
+            adam |= {"lr": torch.tensor(1e-3, device=device), "fused": True, "capturable": True}
+        self.optimizer = torch.optim.Adam(model.parameters(), **adam)
+        self.precision, self.gradient_norm = settings["precision"], settings["gradient_norm"]
         config = {f"model.{name}": value for name, value in asdict(model.config).items()}
         settings = settings | {"model": type(model).__name__} | config
         self.identity = json.loads(json.dumps(settings, default=float))  # as in a file
-        self.generators = {"data": Generator(), "codes": Generator(next(model.parameters()).device)}
+        self.generators = {"data": Generator(), "codes": Generator(device)}
         for number, generator in enumerate(self.generators.values()):
             generator.manual_seed(int(settings["seed"]) + number)
+
+    def update(self, batch: Batch, weights: Mapping[str, float | Tensor]) -> Tensor:
+        """Train on a batch with these weights of terms; returns `mean_terms`, without weights."""
+        is_mixed, device = self.precision == "bf16-mixed", batch.frames.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
+            bound = self.model.elbo(batch, self.generators["codes"])
+        if self.precision.startswith("bf16"):  # sums over a sequence need more digits
+            bound = bound.to(torch.float32)
+        self.optimizer.zero_grad()
+        bound.loss(weights).backward()
+        if self.gradient_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_norm)
+        self.optimizer.step()
+        return mean_terms(bound)
 
     def save(self, path: Path, rows: list[dict]) -> None:
         """Write a checkpoint atomically, and without pickle."""
@@ -237,9 +306,13 @@ class Run:
             found = f"one with another {', '.join(other)}; name another file to start anew"
             raise TrainingError(f"{path}: expected a checkpoint of this run, found {found}")
         moments: dict[int, dict[str, Tensor]] = {}  # of each parameter, by its number
+        weights = list(self.model.parameters())
         for name in [name for name in tensors if name.startswith("adam.")]:
             _, number, moment = name.split(".")
-            moments.setdefault(int(number), {})[moment] = tensors.pop(name)
+            value = tensors.pop(name)
+            if moment != "step":  # in the layout of its parameter, as a step of one kernel wants it
+                value = torch.empty_like(weights[int(number)]).copy_(value)
+            moments.setdefault(int(number), {})[moment] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         for name, generator in self.generators.items():
             generator.set_state(tensors.pop(f"noise.{name}"))

@@ -4,10 +4,11 @@ The digits never meet, so a frame shows two independent things whose true positi
 Paper A's digits bounce at the edges; digits that circle about the middle are ours.
 """
 
+import copy
 import gzip
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -129,6 +130,12 @@ class MovingDigits:
         self.speeds = torch.tensor(speeds)[:, None]  # (2, 1): a digit, then x and y
         self.travel = image_size - self.images.shape[-1]  # pixels that a digit's corner can move
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same draws, of frames that are rendered on a device."""
+        new = copy.copy(self)
+        new.images = self.images.to(device)
+        return new
+
     @property
     def provenance(self) -> str:
         """A sentence on the data really used."""
@@ -150,15 +157,15 @@ class MovingDigits:
         inside = bool(((positions >= 0) & (positions <= 1)).all())
         check_field(inside, "positions", "values in [0, 1]", "others")
         count, length = positions.shape[:2]
-        size, side = self.image_size, self.images.shape[-1]
-        frames = torch.zeros(count, length, 3, size, size)
+        size, side, device = self.image_size, self.images.shape[-1], self.images.device
+        frames = torch.zeros(count, length, 3, size, size, device=device)
         corners = (positions * self.travel).round().long()  # whole pixels, (B, T, 2, 2)
         plane = torch.arange(count * length).view(count, length, 1) * 3 + torch.arange(2)
         first = plane * size * size + corners[..., 1] * size + corners[..., 0]  # (B, T, 2)
         # All windows of side x side pixels, by the place of their first pixel: views, no copies.
         number = frames.numel() - (side - 1) * (size + 1)
         windows = frames.view(-1).as_strided((number, side, side), (1, size, 1))
-        windows[first] = self.images[which][:, None]
+        windows[first.to(device)] = self.images[which.to(device)][:, None]
         return frames
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:

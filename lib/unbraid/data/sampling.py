@@ -4,6 +4,7 @@ A sampler is called with a count and a generator and returns labelled `Sequences
 """
 
 from dataclasses import replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -19,6 +20,11 @@ def draw_rows(sequences: Sequences, count: int, generator: torch.Generator) -> T
     return torch.randint(len(sequences), (count,), generator=generator)
 
 
+def move(sequences: Sequences, device: torch.device | str) -> Sequences:
+    """The sequences with their frames on a device; labels and masks stay."""
+    return replace(sequences, frames=sequences.frames.to(device))
+
+
 class SequenceSampler:
     """An endless supply of whole sequences, drawn at random with replacement."""
 
@@ -26,6 +32,10 @@ class SequenceSampler:
         check_type(Sequences, sequences=sequences)
         check_field(len(sequences) > 0, "sequences", "at least one", "none")
         self.sequences = sequences
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same draws, of frames that lie on a device."""
+        return type(self)(move(self.sequences, device))
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` sequences as floats, with their labels and, where they have one, their mask."""
@@ -48,6 +58,10 @@ class FrameSampler:
         check_whole(1, length=length)
         check_field(length <= shortest, "length", f"at most the {shortest} of the shortest", length)
         self.sequences, self.length = sequences, length
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same draws, of frames that lie on a device."""
+        return type(self)(move(self.sequences, device), self.length)
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` samples as floats (B, N, C, H, W), with the labels of the frames drawn."""

@@ -121,7 +121,7 @@ class Sequences(Readable):
             expected = f"some of 0 to {len(self) - 1}, or booleans"
             raise IndexError(f"indices: expected {expected}, found {str(indices)[:60]}")
         # For bytes index_select is several times as fast as values[rows].
-        return self._map(lambda values: values.index_select(0, rows.long()))
+        return self._map(lambda values: values.index_select(0, rows.long().to(values.device)))
 
     def as_float(self) -> Self:
         """The same sequences with bytes turned into floats in [0, 1], four times as large."""

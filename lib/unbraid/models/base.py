@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from unbraid.checks import ResultsError, check_field, check_number, check_type, check_whole, refuse
+from unbraid.distributions import has_values
 from unbraid.tensors import read_weights, write_tensors
 
 from .guards import Guarded, check_batch, check_config, check_value
@@ -91,7 +92,7 @@ class Bound:
         terms = {name: term.to(dtype) for name, term in self.terms.items()}
         return type(self)(self.log_likelihood.to(dtype), kl, self.length, terms)
 
-    def loss(self, weights: Mapping[str, float] | None = None) -> Tensor:
+    def loss(self, weights: Mapping[str, float | Tensor] | None = None) -> Tensor:
         """What training minimises: minus the weighted sum of all terms per frame, a mean over B.
 
         weights: "log_likelihood", "kl" for all divergences or "<code>_kl" for one, and the names of
@@ -100,6 +101,8 @@ class Bound:
         check_type(Mapping, weights=weights or {})
         weights = dict(weights or {})
         for name, weight in weights.items():
+            if isinstance(weight, Tensor):
+                continue  # a number that a recorded update reads anew each time; `fit` checks it
             check_number(**{f"weights.{name}": weight})
             is_fine = weight >= 0 or not name.endswith(("kl", "log_likelihood"))
             check_field(is_fine, f"weights.{name}", "0 or more", weight)
@@ -252,8 +255,10 @@ class SequenceModel(Guarded, ABC):
         if not isinstance(noise, Mapping):
             check_type((Generator, type(None)), noise=noise)
             return self.draw_noise(count, length, noise)
-        own = Generator(next(self.parameters()).device)
-        for name, like in self.draw_noise(count, length, own).items():
+        weight = next(self.parameters())
+        if not has_values(weight):
+            return noise
+        for name, like in self.draw_noise(count, length, Generator(weight.device)).items():
             self.check_tensor(f"noise[{name!r}]", noise.get(name), tuple(like.shape))
         return noise
 

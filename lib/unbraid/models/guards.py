@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unbraid.checks import check_field, check_name, check_number, check_type, check_whole, refuse
+from unbraid.distributions import has_values
 
 
 def check_batch(frames: Any, mask: Any) -> None:
@@ -65,6 +66,8 @@ class Guarded(nn.Module):
                 advice = "the channels come last there; frames.movedim(-1, 2) puts them first"
             refuse("frames", f"(B, T) and {own}, none of them 0", f"{shape}; {advice}")
         self.check_own_type("frames", frames, "; convert them, and divide bytes by 255")
+        if not has_values(frames):
+            return
         low, high = map(float, torch.aminmax(frames.detach()))  # NaN if one value is
         if not math.isfinite(high - low):
             refuse("frames", "finite numbers", "others; set them to 0 and give a mask")
@@ -106,7 +109,7 @@ class Guarded(nn.Module):
             refuse(field, "a tensor", f"{type(value).__name__}; torch.from_numpy makes one")
         check_field(tuple(value.shape) == shape, field, shape, tuple(value.shape))
         self.check_own_type(field, value)
-        if not value.isfinite().all():
+        if has_values(value) and not value.isfinite().all():
             refuse(field, "finite numbers", "others")
 
     def check_own_type(self, field: str, value: Tensor, advice: str = "") -> None:
