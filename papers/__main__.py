@@ -1,4 +1,4 @@
-"""python -m papers: train, evaluate, judge, runs, show, verify.
+"""python -m papers: train, evaluate, figures, judge, runs, show, verify.
 
 What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
@@ -54,6 +54,7 @@ ONLY = typer.Option(help="Measure those of this name anew, as unordered/faces/qu
 TARGETS = typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET.")
 WRITE = typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
 KEEP = typer.Option("--keep", help="Leave out what the folder has, of whatever settings.")
+STORED = typer.Option("--results", help="By default results/.")
 READ_FROM = typer.Option("--results", help="By default build/results, else results/.")
 
 # ---- train
@@ -166,16 +167,26 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = evaluation.measure_runs(selected, places)
-        figures: dict[str, object] = {}  # of all runs, once each
-        for run_metrics in metrics.values():
-            figures |= run_metrics.get("by_seed", {})
-        typer.echo(tables.tabulate_metrics(metrics, figures, {}).T.to_string(line_width=100))
+        typer.echo(tables.print_metrics(metrics))
         if write:
             path = folder / part / name / profile / "metrics.json"
             tables.add_metrics(path, metrics)
             typer.echo(f"written: {path}")
     if write and folder.resolve() == records.results().resolve():
         pages.write_tables()
+
+
+@app.command("figures")
+def print_figures(
+    place: Annotated[str, typer.Argument(metavar="PART/DATASET/PROFILE")],
+    folder: Annotated[Path | None, STORED] = None,
+) -> None:
+    """Print all figures that results have of the runs on a dataset, as evaluate does."""
+    from unbraid import records
+
+    from papers import tables
+
+    typer.echo(tables.print_metrics(records.read_metrics(place, folder)))
 
 
 # ---- judge, runs
@@ -205,10 +216,10 @@ def select_target(target: str, profile: str) -> list[RunSettings]:
     if target == "readme":
         from papers import claims
 
-        shown = {key[:2] for key in claims.list_runs(claims.read_claims())}
-        if profile == "quick":  # At the other profiles each claim has a run.
-            shown = {(place, run) for place, run in shown if place.endswith("/quick")}
-        names = {(*place.split("/")[:2], run) for place, run in shown}
+        names = set()  # model, dataset and run; at profiles but quick each claim has a run
+        for run, _seed in claims.list_runs(claims.read_claims().values()):
+            model, dataset, made, name = run.split("/")
+            names |= {(model, dataset, name)} if made == "quick" or profile != "quick" else set()
         experiments = [each for each in experiments if each[1:] in names]
     loaded = [sections.load(each.section, profile) for each in experiments]
     return [settings for settings in loaded if settings.seeds and settings.steps]
@@ -254,7 +265,7 @@ def show_settings(
 
 @app.command("verify")
 def verify_folder(
-    folder: Annotated[Path | None, typer.Option("--results", help="By default results/.")] = None,
+    folder: Annotated[Path | None, STORED] = None,
     write: Annotated[bool, typer.Option("--write", help="First write the pages anew.")] = False,
     again: Annotated[bool, AGAIN] = False,
     only: Annotated[str, ONLY] = "",

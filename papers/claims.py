@@ -21,7 +21,7 @@ thirds of its updates.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from statistics import fmean, stdev
@@ -47,7 +47,7 @@ class Figure:
 
     title: str
     name: str = ""
-    run: str = ""  # where it is not the claim's
+    run: str = ""  # where it is not the claim's; `place` makes it the whole name
     table: str = ""
     rows: Mapping[str, Any] = field(default_factory=dict)
     minus: str | Mapping[str, Any] = ""  # of a difference: the other run, or what its rows change
@@ -75,12 +75,6 @@ class Figure:
             return self.bar is not None and mean >= self.bar
         return is_reached(mean, self.published, self.better, self.find_tolerance(chance))
 
-    def find_other(self) -> "Figure":
-        """What a difference is the difference from."""
-        if isinstance(self.minus, str):
-            return replace(self, run=self.minus)
-        return replace(self, rows={**self.rows, **self.minus})
-
     def find_tolerance(self, chance: float) -> float:
         """The distance from the published value that still counts as reached."""
         assert self.published is not None
@@ -88,18 +82,15 @@ class Figure:
         near = NEAR * effect if self.tolerance is None else self.tolerance
         return max(near, self.margin)
 
-    def beats(self, mean: float, other: float) -> bool:
-        """Whether a mean is better than another value; a figure without `better` never is."""
-        return {"higher": mean > other, "lower": mean < other}.get(self.better, False)
-
     def compare_next(self, found: Interval) -> str:
         """Whether we are better than the next best published score: "yes" only where the interval
         excludes it, "in the mean" where the interval holds it or there is none, else "no"."""
         assert self.next is not None
-        if not self.beats(found.mean, self.next):
+        sign = {"higher": 1, "lower": -1}.get(self.better, 0)
+        if sign * (found.mean - self.next) <= 0:
             return "no"
-        nearer = found.low if self.better == "higher" else found.high
-        return "yes" if self.beats(nearer, self.next) else "in the mean"
+        nearer = found.low if sign > 0 else found.high
+        return "yes" if sign * (nearer - self.next) > 0 else "in the mean"
 
     def list_published(self) -> tuple[str, str]:
         """What the paper prints, and the next best score of its table; "" without a number."""
@@ -107,23 +98,54 @@ class Figure:
         if self.published is not None and not shown:
             shown = format_number(self.published, self.digits)
         other = "" if self.next is None else format_number(self.next, self.digits)
-        unit = f" {self.unit}" if self.unit else ""
-        return f"{shown}{unit}" if shown else "", f"{other}{unit}" if other else ""
+        return add_unit(shown, self.unit), add_unit(other, self.unit)
 
+    # ---- what our runs measure, once the figure has been placed
 
-@dataclass(frozen=True)
-class Paper:
-    """A paper: letter, title, link and idea, its sentence in README.md, and what was not tested.
+    @property
+    def where(self) -> str:
+        """The run or the CSV of results/ that answers."""
+        return self.table or self.run
 
-    sentence, not_tested: Jinja templates that pages.py fills in.
-    """
+    def place(self, run: str) -> "Figure":
+        """The same figure with the whole name of its run, which has its name from a claim's."""
+        return replace(self, run=f"{run.rpartition('/')[0]}/{self.run}" if self.run else run)
 
-    paper: str
-    title: str
-    link: str
-    idea: str
-    sentence: str
-    not_tested: str
+    def read_values(self) -> dict[int, float]:
+        """The figure of each seed that has it. Raises `ResultsError` where none has."""
+        by_seed = read_rows(self.table, self.rows) if self.table else read_seeds(self.run)
+        if self.groupings:
+            named = {seed: name_grouping(read_scores(row)) for seed, row in by_seed.items()}
+            return {seed: float(name in self.groupings) for seed, name in named.items()}
+        values = {seed: float(row[self.name]) for seed, row in by_seed.items() if self.name in row}
+        if not values:
+            found = f"{self.name} of {self.where}, found none"
+            remedy = "measure it with python -m papers evaluate"
+            raise ResultsError(f"claims.toml: expected {found}; {remedy}")
+        return values
+
+    def read_mean(self) -> float:
+        """The mean over its seeds."""
+        return fmean(self.read_values().values())
+
+    def read_interval(self) -> Interval:
+        """The mean and its interval over seeds; of a baseline, which has none, over test items."""
+        if isinstance(self.minus, str) and self.minus:
+            other = replace(self, run=self.minus).place(self.run)
+            return difference_interval(self.read_values(), other.read_values())
+        if self.minus:
+            other = replace(self, rows={**self.rows, **self.minus})
+            return difference_interval(self.read_values(), other.read_values())
+        if not self.baseline:
+            return mean_interval([*self.read_values().values()])
+        limits = [replace(self, name=f"{self.name}{end}") for end in ("", "_low", "_high")]
+        return Interval(*(limit.read_mean() for limit in limits))
+
+    def find_chance(self) -> float:
+        """What chance or a constant gets; a name is that of a figure of the run."""
+        if isinstance(self.chance, str):
+            return replace(self, name=self.chance).read_mean()
+        return self.chance
 
 
 @dataclass(frozen=True)
@@ -134,9 +156,9 @@ class Claim:
     claim: str
     source: str
     size: str
-    result: str = ""
     figures: Sequence[Figure] = ()
     run: str = ""
+    is_full: bool = False  # whether `run` is the one of `full`
     data: str = ""  # the dataset that the claim is about
     length: int = 0
     needs: str = ""
@@ -146,19 +168,12 @@ class Claim:
 
     def list_measured(self) -> list[Figure]:
         """The figures that a run of ours answers."""
-        return [each for each in self.figures if each.name and (self.run or each.table)]
-
-    def split_run(self, figure: Figure | None = None) -> tuple[str, str]:
-        """The folder in results/ and the name of the run that answers, or that answers a figure."""
-        folder, _, run = self.run.rpartition("/")
-        return folder, (figure and figure.run) or run
+        named = [each for each in self.figures if each.name and (self.run or each.table)]
+        return [figure if figure.table else figure.place(self.run) for figure in named]
 
     def list_places(self) -> list[list[str]]:
         """Model, dataset and profile behind each measured figure; less of a table of no dataset."""
-        measured = self.list_measured()
-        tables = [str(PurePosixPath(figure.table).parent) for figure in measured if figure.table]
-        runs = [self.split_run(figure)[0] for figure in measured if not figure.table]
-        return [place.split("/") for place in tables + runs]
+        return [str(PurePosixPath(each.where).parent).split("/") for each in self.list_measured()]
 
     def is_comparable(self) -> bool:
         """Whether our runs have the data that the claim is about."""
@@ -168,61 +183,29 @@ class Claim:
         """Whether our runs have the paper's networks and resolution."""
         return all(place[2:] == ["full"] for place in self.list_places())
 
-    def list_runs(self) -> list[tuple[str, str]]:
-        """Folder and name of the runs behind this claim, but for those of tables."""
-        measured = [figure for figure in self.list_measured() if not figure.table]
-        return list(dict.fromkeys(map(self.split_run, measured)))
-
-    def read_values(self, figure: Figure) -> dict[int, float]:
-        """A figure of each seed that has it."""
-        if figure.groupings:
-            return read_groupings(figure.table, figure.rows, figure.groupings)
-        if figure.table:
-            return read_table_figure(figure.table, figure.rows, figure.name)
-        return read_figure(*self.split_run(figure), figure.name)
-
-    def read_mean(self, figure: Figure) -> float:
-        """The mean of a figure over its seeds."""
-        return fmean(self.read_values(figure).values())
-
-    def read_interval(self, figure: Figure) -> Interval:
-        """The mean and its interval over seeds; of a baseline, which has none, over test items."""
-        if figure.minus:
-            other = figure.find_other()
-            return difference_interval(self.read_values(figure), self.read_values(other))
-        if not figure.baseline:
-            return mean_interval([*self.read_values(figure).values()])
-        return read_limits(*self.split_run(figure), figure.name)
-
-    def find_chance(self, figure: Figure) -> float:
-        """What chance or a constant gets; a name is that of a figure of the run."""
-        if isinstance(figure.chance, str):
-            return self.read_mean(Figure("", figure.chance, figure.run))
-        return figure.chance
+    def list_runs(self) -> list[str]:
+        """The runs behind this claim, but for those of tables."""
+        return list(dict.fromkeys(each.run for each in self.list_measured() if not each.table))
 
     def read_share(self) -> float:
         """The share of the paper's updates that our shortest seed has made; 0 without a run."""
         if not (self.list_measured() and self.length):
             return 0.0
         updates = [each.rows["update"] for each in self.figures if "update" in each.rows]
-        if self.run:
-            seeds = find_shipped(*self.split_run())
-            updates += [read_record(f"{self.run}-seed{seed}")["steps"] for seed in seeds]
-        return min(updates, default=0) / self.length
+        return min(updates + (read_steps(self.run) if self.run else []), default=0) / self.length
 
     def read_shares(self) -> list[float]:
         """The least and the largest share of the paper's updates among all runs of the claim."""
-        shares = [self.read_share()]
-        if self.run and self.length:
-            for folder, run in self.list_runs():
-                steps = read_record(f"{folder}/{run}-seed{min(find_shipped(folder, run))}")["steps"]
-                shares.append(steps / self.length)
+        others = [read_steps(run)[0] for run in self.list_runs()] if self.length else []
+        shares = [self.read_share(), *(steps / self.length for steps in others)]
         return [share for share in (min(shares), max(shares)) if share]
 
-    def lacks_needed(self) -> bool:
-        """Whether the run lacks the figures without which the others may not be judged."""
-        folder, run = self.split_run()
-        return not has_figures(folder, run, self.needs)
+    def has_needed(self) -> bool:
+        """Whether each seed has the figures without which the others may not be judged."""
+        for figures in read_seeds(self.run).values() if self.needs else ():
+            if not any(name.startswith(self.needs) for name in figures):
+                return False
+        return True
 
     def find_verdict(self) -> str:
         """The verdict, by the rule of this module's first lines."""
@@ -232,31 +215,22 @@ class Claim:
             return "not tried"
         if not (judged and self.is_comparable()):
             return "not comparable"
-        if not self.is_at_size() or share < LENGTH or (self.needs and self.lacks_needed()):
+        if not self.is_at_size() or share < LENGTH or not self.has_needed():
             return "inconclusive"
-        reached = [
-            figure.is_reached(self.read_mean(figure), self.find_chance(figure)) for figure in judged
-        ]
+        reached = [each.is_reached(each.read_mean(), each.find_chance()) for each in judged]
         word = "agrees" if any(figure.bar is not None for figure in judged) else "reproduced"
-        seeds = min(len(self.read_values(figure)) for figure in judged)
+        seeds = min(len(figure.read_values()) for figure in judged)
         return name_verdict(reached, share, seeds, word)
 
     # ---- as text
 
-    def has_good_run(self, state: Figure) -> bool:
-        """Whether any run is in the good state that a figure names."""
-        assert state.least is not None
-        return max(self.read_values(state).values()) >= state.least
-
-    def has_two_states(self, figure: Figure) -> bool:
-        """Whether some runs behind a figure ended in the good state that the claim names, and some
-        did not, so that a mean would describe none of them."""
-        for state in self.list_measured():
-            if state.least is None or self.split_run(state) != self.split_run(figure):
-                continue
-            if self.has_good_run(state) and min(self.read_values(state).values()) < state.least:
-                return True
-        return False
+    def list_states(self, run: str = "") -> list[bool]:
+        """Of the figures that name a good state of a run, or of any, which values are in it."""
+        good = []
+        for each in self.list_measured():
+            if each.least is not None and run in ("", each.where):
+                good += [value >= each.least for value in each.read_values().values()]
+        return good
 
     def format_figure(self, figure: Figure) -> str:
         """A figure's mean and 95 % interval over seeds, and the seeds where they are few and data
@@ -266,36 +240,26 @@ class Claim:
         in two states, how many are in the good one stands in place of a mean; other figures have
         their values by seed.
         """
-        values = [*self.read_values(figure).values()]
+        values = [*figure.read_values().values()]
         if figure.least is not None:
             return print_states(values, figure.least)
-        unit = f" {figure.unit}" if figure.unit else ""
         if figure.baseline or figure.minus:
-            return print_limits(self.read_interval(figure), figure.digits, figure.unit)
-        seeds = ", ".join(self.format_seeds(figure))
-        if len(values) == 1 or self.has_two_states(figure):
-            return seeds + unit
-        mean = format_mean(values, figure.digits) + unit
+            return print_limits(figure.read_interval(), figure.digits, figure.unit)
+        seeds = ", ".join(format_seeds(figure))
+        if len(values) == 1 or len(set(self.list_states(figure.where))) == 2:
+            return add_unit(seeds, figure.unit)
+        mean = add_unit(format_mean(values, figure.digits), figure.unit)
         is_shared = len(set(values)) == 1  # as a constant's, which has no seed
         if is_shared or len(values) > (SEEDS if self.is_comparable() else 1):
             return mean
         return f"{mean} (seeds: {seeds})"
 
-    def format_seeds(self, figure: Figure) -> list[str]:
-        """The values of a figure by seed, in bold where the weights ship."""
-        ships = {} if figure.table else find_shipped(*self.split_run(figure))
-        seeds = []
-        for seed, value in self.read_values(figure).items():
-            number = format_number(value, figure.digits)
-            seeds.append(f"**{number}**" if ships.get(seed) else number)
-        return seeds
-
     def list_figures(self) -> list[tuple[str, str, str, str]]:
         """Each figure's title, our value, the paper's and the next best score; "" for none."""
-        measured, rows = self.list_measured(), []
-        for figure in self.figures:
-            ours = self.format_figure(figure) if figure in measured else ""
-            rows.append((figure.title, ours, *figure.list_published()))
+        ours = {figure.title: self.format_figure(figure) for figure in self.list_measured()}
+        rows = [
+            (each.title, ours.get(each.title, ""), *each.list_published()) for each in self.figures
+        ]
         if self.remark:
             title, _, value = self.remark.rpartition(": ")
             rows.append((title, value, "", ""))
@@ -306,7 +270,7 @@ class Claim:
         measured = self.list_measured()
         if not measured:
             return self.size
-        count = max(len(self.read_values(figure)) for figure in measured)
+        count = max(len(figure.read_values()) for figure in measured)
         text = f"{self.size}; {count} seeds" if count > 1 else f"{self.size}; *one seed*"
         shares = [f"{100 * share:.0f} %" for share in self.read_shares() if share < 1]
         if self.read_share() >= 1:
@@ -317,8 +281,8 @@ class Claim:
 
     def list_verdict(self) -> list[str]:
         """The verdict, what it rests on, and the command that makes a missing run, a line each."""
-        verdict = self.find_verdict()
-        is_unseparated = verdict == "inconclusive" and self.is_unseparated()
+        verdict, states = self.find_verdict(), self.list_states()
+        is_unseparated = verdict == "inconclusive" and bool(states) and not any(states)
         lines = [
             f"Verdict: {verdict}" + (", not yet separated" if is_unseparated else ""),
             f"A full run: `{self.command}`" if self.command and verdict in MISSED else "",
@@ -327,26 +291,21 @@ class Claim:
         ]
         return [line for line in lines if line]
 
-    def is_unseparated(self) -> bool:
-        """Whether the claim names a good state of its runs, and no run is in it."""
-        states = [figure for figure in self.list_measured() if figure.least is not None]
-        return bool(states) and not any(map(self.has_good_run, states))
-
     def print_next(self) -> str:
         """Whether we are better than the next best published score, of each figure."""
         answers = {}
         for figure in self.list_measured():
             if self.is_comparable() and figure.next is not None:
-                answers[figure.title] = figure.compare_next(self.read_interval(figure))
+                answers[figure.title] = figure.compare_next(figure.read_interval())
         return list_answers("Better than the next best", answers)
 
     def print_power(self) -> str:
         """How often a perfect copy would pass, of each judged figure that was tried at its size."""
         shares = {}
         for figure in self.list_measured() if self.find_verdict() not in MISSED else ():
-            values = [*self.read_values(figure).values()]
+            values = [*figure.read_values().values()]
             if self.is_comparable() and figure.published is not None and len(values) > 1:
-                tolerance = figure.find_tolerance(self.find_chance(figure))
+                tolerance = figure.find_tolerance(figure.find_chance())
                 share = pass_share(values, tolerance, one_sided=bool(figure.better))
                 shares[figure.title] = f"{100 * share:.0f} %"
         return list_answers("A perfect copy would pass", shares)
@@ -389,49 +348,34 @@ def print_states(values: Sequence[float], least: float) -> str:
 def print_limits(found: Interval, digits: int, unit: str = "") -> str:
     """A number and its interval over test items, in square brackets."""
     mean, low, high = (format_number(number, digits) for number in found)
-    return f"{mean} [{low} to {high}]" + (f" {unit}" if unit else "")
+    return add_unit(f"{mean} [{low} to {high}]", unit)
 
 
-# ---- figures of results/
+def add_unit(text: str, unit: str) -> str:
+    """A number as text with its unit, if there are both."""
+    return f"{text} {unit}" if text and unit else text
 
 
-def read_figure(results: str, run: str, name: str) -> dict[int, float]:
-    """A figure of each seed of a run that has it. Raises `ResultsError` where none has."""
-    metrics = read_metrics(results)
-    by_seed = split_seeds(metrics, run) if run in metrics else {}
-    values = {seed: figures[name] for seed, figures in by_seed.items() if name in figures}
-    if not values:
-        remedy = "measure it with python -m papers evaluate"
-        raise ResultsError(
-            f"claims.toml: expected {name} of {results}, {run}, found none; {remedy}"
-        )
-    return values
+def format_seeds(figure: Figure) -> list[str]:
+    """The values of a figure by seed, in bold where the weights ship."""
+    ships = {} if figure.table else find_shipped(figure.run)
+    seeds = []
+    for seed, value in figure.read_values().items():
+        number = format_number(value, figure.digits)
+        seeds.append(f"**{number}**" if ships.get(seed) else number)
+    return seeds
 
 
-def read_table_figure(table: str, rows: Mapping[str, Any], name: str) -> dict[int, float]:
-    """A column of a CSV in results/ by the column "seed", in the rows that have these values.
-
-    Raises `ResultsError` where there is no such row, or more than one of a seed.
-    """
-    try:
-        content = read_table_rows(table, rows)
-        return {int(seed): float(row[name]) for seed, row in content.items()}
-    except KeyError as error:
-        path = records.results() / table
-        raise ResultsError(f"claims.toml: expected {name} in {path}, found {error!r}") from None
+# ---- results/
 
 
-def read_groupings(
-    table: str, rows: Mapping[str, Any], groupings: Sequence[str]
-) -> dict[int, float]:
-    """By seed 1 where a run has found one of these groupings, by notebook 15's rule, else 0."""
-    content = read_table_rows(table, rows)
-    return {
-        seed: float(name_grouping(read_scores(row)) in groupings) for seed, row in content.items()
-    }
+def read_seeds(run: str) -> dict[int, dict[str, float]]:
+    """The figures of a run, such as "independent/bounce/full/published", by seed; none without."""
+    folder, _, name = run.rpartition("/")
+    return split_seeds(read_metrics(folder), name)
 
 
-def read_table_rows(table: str, rows: Mapping[str, Any]) -> dict[int, pd.Series]:
+def read_rows(table: str, rows: Mapping[str, Any]) -> dict[int, Mapping[str, float]]:
     """The row of each seed of a CSV in results/ whose columns have these values.
 
     Raises `ResultsError` where there is no such row, or more than one of a seed.
@@ -441,7 +385,7 @@ def read_table_rows(table: str, rows: Mapping[str, Any]) -> dict[int, pd.Series]
         content = pd.read_csv(path)
         for column, value in rows.items():
             content = content[content[column] == value]
-        found = {int(row["seed"]): row for _, row in content.iterrows()}
+        found = {int(row["seed"]): row for row in content.to_dict("records")}
     except (FileNotFoundError, KeyError) as error:
         raise ResultsError(f"claims.toml: expected {rows} in {path}, found {error!r}") from None
     if not found or len(found) < len(content):
@@ -450,18 +394,9 @@ def read_table_rows(table: str, rows: Mapping[str, Any]) -> dict[int, pd.Series]
     return found
 
 
-def read_limits(results: str, run: str, name: str) -> Interval:
-    """A figure of a model without codes, and its interval over the items of the test set."""
-    limits = [read_figure(results, run, f"{name}{end}") for end in ("", "_low", "_high")]
-    return Interval(*(fmean(values.values()) for values in limits))
-
-
-def has_figures(results: str, run: str, prefix: str) -> bool:
-    """Whether each seed of a run has figures whose names begin so."""
-    for figures in split_seeds(read_metrics(results), run).values():
-        if not any(name.startswith(prefix) for name in figures):
-            return False
-    return True
+def read_steps(run: str) -> list[int]:
+    """The updates of each seed of a run that has figures."""
+    return [read_record(f"{run}-seed{seed}")["steps"] for seed in sorted(find_shipped(run))]
 
 
 def is_measured(run: str) -> bool:
@@ -470,52 +405,39 @@ def is_measured(run: str) -> bool:
     return (records.results() / folder / "metrics.json").exists() and name in read_metrics(folder)
 
 
-def find_shipped(results: str, run: str) -> dict[int, bool]:
+def find_shipped(run: str) -> dict[int, bool]:
     """Whether the weights of each seed of a run are in this clone."""
-    seeds = find_seeds(read_metrics(results), run)
-    name = f"{results}/{run}-seed"
-    return {seed: records.weights(f"{name}{seed}").exists() for seed in seeds}
+    folder, _, name = run.rpartition("/")
+    seeds = find_seeds(read_metrics(folder), name)
+    return {seed: records.weights(f"{run}-seed{seed}").exists() for seed in seeds}
 
 
 # ---- claims.toml
 
 
-def read_table() -> dict:
-    """The content of the clone's claims.toml; without claims in a clone that makes none."""
-    path = records.results().parent / "papers" / "claims.toml"
-    if not path.exists():
-        return {"paper": [], "claim": []}
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+def read_claims() -> dict[str, Claim]:
+    """The claims of claims.toml by their names, such as "A1"; none in a clone that makes none.
 
-
-def read_papers() -> list[Paper]:
-    """The papers of claims.toml, in their order. Raises `ResultsError` for an unknown entry."""
-    try:
-        return [Paper(**entry) for entry in read_table()["paper"]]
-    except TypeError as error:
-        raise ResultsError(f"claims.toml, [[paper]]: {error}") from None
-
-
-def read_claims() -> list[Claim]:
-    """The claims of claims.toml, in their order. Raises `ResultsError` for an unknown entry."""
-    claims = []
-    for entry in read_table()["claim"]:
+    Raises `ResultsError` for an unknown entry.
+    """
+    path, claims = records.results().parent / "papers" / "claims.toml", {}
+    text = path.read_text(encoding="utf-8") if path.exists() else "claim = {}"
+    for name, entry in tomllib.loads(text)["claim"].items():
         try:
             full = entry.pop("full", {})
             if full and is_measured(full["run"]):
-                entry |= full
+                entry |= full | {"is_full": True}
             figures = [Figure(**figure) for figure in entry.get("figures", ())]
-            claims.append(Claim(**(entry | {"figures": figures})))
+            claims[name] = Claim(**(entry | {"paper": name[0], "figures": figures}))
         except (TypeError, KeyError) as error:
-            raise ResultsError(f"claims.toml, {entry.get('claim')}: {error}") from None
+            raise ResultsError(f"claims.toml, {name}: {error}") from None
     return claims
 
 
-def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
-    """Folder, run and seed of all runs behind claims, and whether their weights ship."""
-    runs: dict[tuple[str, str, int], bool] = {}
+def list_runs(claims: Iterable[Claim]) -> dict[tuple[str, int], bool]:
+    """Run and seed of all runs behind claims, and whether their weights ship."""
+    runs: dict[tuple[str, int], bool] = {}
     for claim in claims:
-        for place, run in claim.list_runs():
-            shipped = find_shipped(place, run)
-            runs |= {(place, run, seed): shipped[seed] for seed in shipped}
+        for run in claim.list_runs():
+            runs |= {(run, seed): ships for seed, ships in find_shipped(run).items()}
     return runs

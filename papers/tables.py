@@ -120,39 +120,32 @@ def format_number(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def format_values(values: list[float], digits: int = 2) -> str:
-    """The values of up to three seeds, or else `format_mean` of them.
+def format_figure(entry: dict, figure: str) -> str:
+    """The values of a figure of up to three seeds, or else `format_mean` of them; a dash for none.
 
     Where all seeds have the very same value, as baselines do, it is written once.
     """
+    values = drop_absent(entry["by_seed"].get(figure, ()))
     if len(set(values)) > 1 and len(values) < FEWEST_SEEDS:
-        return ", ".join(format_number(value, digits) for value in values)
-    return format_mean(values, digits)
+        return ", ".join(format_number(value, 2) for value in values)
+    return format_mean(values, 2) if values else "–"
 
 
-def format_figure(entry: dict, figure: str, digits: int = 2) -> str:
-    """A figure of a run over the seeds that have it, as `format_values` writes it, or a dash."""
-    values = entry["by_seed"][figure] if figure in entry else []
-    return format_values(drop_absent(values), digits) if values else "–"
-
-
-def tabulate_metrics(metrics: dict, figures: Iterable[str], digits: dict[str, int]) -> pd.DataFrame:
-    """The figures of metrics.json as text, by run and figure; digits: where there are not two."""
+def tabulate_metrics(metrics: dict, figures: Iterable[str]) -> pd.DataFrame:
+    """The figures of metrics.json as text, by run and figure."""
     rows = {}
     for run, entry in metrics.items():
         if run != "protocol":
-            rows[run] = [format_figure(entry, name, digits.get(name, 2)) for name in figures]
+            rows[run] = [format_figure(entry, name) for name in figures]
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(figures))
 
 
-def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]) -> str:
-    """The same in Markdown, with titles; `ResultsError` for a figure that no run has."""
-    for figure in columns:
-        if not any(figure in entry for entry in metrics.values()):
-            remedy = "run: python -m papers evaluate --write"
-            raise ResultsError(f"metrics: expected {figure}, found it of no run; {remedy}")
-    rows = tabulate_metrics(metrics, columns, digits).itertuples()
-    return markdown_table(("run", *columns.values()), rows)
+def print_metrics(metrics: dict) -> str:
+    """The same of all figures, a line each."""
+    figures: dict[str, object] = {}  # of all runs, once each
+    for entry in metrics.values():
+        figures |= entry.get("by_seed", {})
+    return tabulate_metrics(metrics, figures).T.to_string(line_width=100)
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:

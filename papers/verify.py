@@ -86,14 +86,14 @@ def select_measured(folder: Path, pattern: str = "") -> Measured:
 
     Without a pattern: those behind the papers' claims whose weights ship.
     """
-    shown = claims.list_runs(claims.read_claims()) if not pattern else {}
+    shown = claims.list_runs(claims.read_claims().values()) if not pattern else {}
     selected = []
     for path in sorted(folder.rglob("metrics*.json")):  # metrics-seed<seed>.json of other judges
         place = "/".join(path.resolve().parts[-4:-1])
         for run in read_json(path)["protocol"]["weights"]:
             for seed in tables.find_seeds(read_json(path), run):
                 is_named = fnmatch(f"{place}/{run}-seed{seed}", pattern)
-                if is_named or shown.get((place, run, seed)):
+                if is_named or shown.get((f"{place}/{run}", seed)):
                     selected.append((path, run, seed))
     check_field(selected, "--only", f"a run that {folder} has figures of", f"none of {pattern}")
     return selected

@@ -1,9 +1,11 @@
 """The papers' claims: verdicts by their definition, and pages that a changed record turns red."""
 
 import copy
+import itertools
 import re
 from math import nan
 
+import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 from unbraid import records
@@ -224,11 +226,8 @@ def test_a_row_of_runs_of_different_length_says_so(toy, tmp_path):
 
 
 def test_what_a_claim_needs_is_measured_before_it_is_judged(toy):
-    lacking = toy([0.5] * 3, needs="r2_")
-    assert lacking.find_verdict() == "inconclusive"
-    assert toy([0.5] * 3, needs="r2_", more={"r2_x": [0.9, 0.9, None]}).find_verdict() == (
-        "inconclusive"
-    )
+    for more in ({}, {"r2_x": [0.9, 0.9, None]}):
+        assert toy([0.5] * 3, needs="r2_", more=more).find_verdict() == "inconclusive"
     assert toy([0.5] * 3, needs="r2_", more={"r2_x": [0.9] * 3}).find_verdict() == "reproduced"
 
 
@@ -245,77 +244,84 @@ def test_a_row_says_how_often_a_perfect_copy_would_pass(toy):
     assert "copy" not in "".join(toy([0.5], figure=figure).list_verdict())
 
 
-def test_a_figure_may_come_from_a_table(toy, tmp_path):
-    path = tmp_path / "results" / "toy.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("run,seed,update,a\nx,0,10,1\nx,0,50,3\nx,1,50,5\ny,0,50,9\n")
-    figure = claims.Figure("a", "a", table="toy.csv", rows={"run": "x", "update": 50})
-    claim = toy([0.5], run="", figures=[figure], data="others")
-    assert claim.read_values(figure) == {0: 3, 1: 5} and claim.list_runs() == []
-    assert claim.find_verdict() == "not comparable"
-    assert claim.format_size() == "its own; 2 seeds, 50 % of the paper's updates"
-    for rows in ({"run": "x"}, {"run": "z"}):  # two rows of a seed, and none
-        with pytest.raises(ResultsError, match="once a seed"):
-            claims.read_table_figure("toy.csv", rows, "a")
-    with pytest.raises(ResultsError, match="absent"):
-        claims.read_table_figure("toy.csv", {"run": "x", "update": 50}, "absent")
-
-
-def test_two_rows_are_compared_by_the_interval_of_their_difference(toy, tmp_path):
-    """Both means are uncertain by 1 here, and their difference, in pairs of seeds, by .02."""
-    figure = claims.Figure("a minus b", "score", minus="other")
-    claim = toy([0.1, 0.4, 0.9], figures=[figure])
-    folder = tmp_path / "results" / "toy" / "data" / "full"
-    metrics = records.read_json(folder / "metrics.json")
-    metrics["other"] = {"by_seed": {"score": [0.0, 0.31, 0.79]}}
-    metrics["protocol"]["weights"]["other"] = metrics["protocol"]["weights"]["toy"]
-    records.write_json(folder / "metrics.json", metrics)
-    assert show_ours(claim) == ["0.10 [0.08 to 0.12]"]
-    assert pages.show_difference("toy/data/full", "toy", "score", "other") == show_ours(claim)[0]
-    rows = [{"v": v, "seed": seed, "x": v * seed} for v in (1, 2) for seed in range(3)]
-    records.write_csv(tmp_path / "results" / "toy.csv", rows)
-    of_rows = claims.Figure("2 minus 1", "x", table="toy.csv", rows={"v": 2}, minus={"v": 1})
-    (shown,) = show_ours(toy([0.5], figures=[of_rows]))
-    assert shown == pages.show_difference_cell("toy.csv", "x", {"v": 1}, v=2)
-    assert shown == "1.00 [−1.48 to 3.48]"
-
-
-def test_runs_that_diverged_are_counted_with_those_that_did_not(toy, tmp_path):
-    toy([0.5, 0.6])
-    assert pages.show_ended("toy/data/full", "toy", "diverged") == "neither of two runs"
-    ledger.add_row(tmp_path / "results", "toy/data/full/toy-seed2", "diverged")
-    ledger.add_row(tmp_path / "results", "toy/data/full/toy-seed1", "diverged")  # It has a record.
-    assert pages.show_ended("toy/data/full", "toy", "diverged") == "one of three runs"
-
-
-def test_runs_are_counted_by_what_they_have_found(toy, tmp_path):
-    """One run has a digit in each factor, the other both in the first; 15's rule names them."""
-    path = tmp_path / "results" / "toy.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = [
-        f"{factor}_{digit}_{axis}"
-        for factor in "01"
-        for digit in ("orange", "blue")
-        for axis in "xy"
-    ]
-    runs = ("0,50,1,1,0,0,0,0,1,1", "1,50,1,1,1,1,0,0,0,0")
-    path.write_text("\n".join([",".join(["seed", "update", *names]), *runs]))
-    figure = {"name": "grouping", "table": "toy.csv", "rows": {"update": 50}, "least": 1}
-    digits = claims.Figure("digits", groupings=["digits"], **figure)
-    claim = toy([0.5], run="", figures=[digits], data="others")
-    assert claim.read_values(digits) == {0: 1, 1: 0}
-    assert claim.format_figure(digits).startswith("1 of 2 runs")
-    assert pages.show_groupings("toy.csv", 50, "digits", "all in one") == "two of two runs"
-
-
 def test_a_number_that_rounds_to_zero_has_no_minus():
     assert claims.format_number(-0.004, 2) == "0.00" and claims.format_number(-0.006, 2) == "−0.01"
 
 
 def test_a_figure_that_was_not_measured_is_named(toy):
     claim = toy([0.5], figures=[claims.Figure("a", "absent", published=0.5)])
-    with pytest.raises(ResultsError, match="absent of toy/data/full, toy"):
+    with pytest.raises(ResultsError, match="absent of toy/data/full/toy"):
         claim.find_verdict()
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A function that writes toy.csv in results/."""
+    return lambda content: records.write_csv(tmp_path / "results" / "toy.csv", content)
+
+
+def test_a_figure_may_come_from_a_table(toy, rows):
+    rows(
+        [{"v": v, "seed": seed, "update": 50, "a": v + 2 * seed} for v in (3, 4) for seed in (0, 1)]
+    )
+    figure = claims.Figure("a", "a", table="toy.csv", rows={"v": 3, "update": 50})
+    claim = toy([0.5], run="", figures=[figure], data="others")
+    assert figure.read_values() == {0: 3, 1: 5} and claim.list_runs() == []
+    assert claim.find_verdict() == "not comparable"
+    assert claim.format_size() == "its own; 2 seeds, 50 % of the paper's updates"
+    for wrong in ({"update": 50}, {"v": 9}):  # two rows of a seed, and none
+        with pytest.raises(ResultsError, match="once a seed"):
+            claims.Figure("a", "a", table="toy.csv", rows=wrong).read_values()
+    with pytest.raises(ResultsError, match="absent"):
+        claims.Figure("a", "absent", table="toy.csv", rows={"v": 3}).read_values()
+
+
+def test_two_rows_are_compared_by_the_interval_of_their_difference(toy, rows, tmp_path):
+    """Both means are uncertain by 1 here, and their difference, in pairs of seeds, by .02."""
+    claim = toy([0.1, 0.4, 0.9], figures=[claims.Figure("a minus b", "score", minus="other")])
+    path = tmp_path / "results" / "toy" / "data" / "full" / "metrics.json"
+    metrics = records.read_json(path)
+    metrics["other"] = {"by_seed": {"score": [0.0, 0.31, 0.79]}}
+    metrics["protocol"]["weights"]["other"] = metrics["protocol"]["weights"]["toy"]
+    records.write_json(path, metrics)
+    assert show_ours(claim) == ["0.10 [0.08 to 0.12]"]
+    assert pages.show_limits("toy/data/full/toy", "score", minus="other") == "0.10 [0.08 to 0.12]"
+    rows([{"v": v, "seed": seed, "x": v * seed} for v in (1, 2) for seed in range(3)])
+    shown = pages.show_limits("toy.csv", "x", rows={"v": 2}, minus={"v": 1})
+    assert shown == "1.00 [−1.48 to 3.48]"
+
+
+def test_runs_are_counted_by_what_they_have_found(toy, rows):
+    """One run has a digit in each factor, the other both in the first; 15's rule names them."""
+    places = itertools.product("01", ("orange", "blue"), "xy")
+    names = ["_".join(place) for place in places]
+    found = ((1, 1, 0, 0, 0, 0, 1, 1), (1, 1, 1, 1, 0, 0, 0, 0))
+    rows([{"seed": n} | dict(zip(names, row, strict=True)) for n, row in enumerate(found)])
+    digits = claims.Figure("digits", "grouping", table="toy.csv", groupings=["digits"], least=1)
+    assert digits.read_values() == {0: 1, 1: 0}
+    assert show_ours(toy([0.5], run="", figures=[digits])) == ["1 of 2 runs (share: 0.01 to 0.99)"]
+    assert pages.show_states("toy.csv", "grouping", groupings=["x with x"]) == "neither of two runs"
+
+
+def test_templates_show_figures_as_they_are(toy):
+    toy([0.9996, 0.9994], more={"low": [0.2, 0.2], "low_low": [0.1, None], "low_high": [0.3, None]})
+    run = "toy/data/full/toy"
+    assert pages.show_percent(run, "score") == "99.95 %"  # never all of them
+    assert pages.show_percent(run, "low") == "20 %" and pages.show_mean(run, "low", 1) == "0.2"
+    assert pages.show_value(run, "score", 4) == "0.9995 ± 0.0013"
+    assert pages.show_limits(run, "low") == "0.20 [0.10 to 0.30]"
+    assert pages.show_states(run, "score", 0.9995) == "one of two runs"
+    assert pages.show_share(run, 400) == "25 %"
+    with pytest.raises(UndefinedError):
+        pages.fill("results.md.j2")
+
+
+def test_an_unknown_entry_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims.records, "results", lambda: tmp_path / "results")
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "claims.toml").write_text('[claim.A1]\nclaim = "c"\nx = 1\n')
+    with pytest.raises(ResultsError, match="claims.toml, A1: .*x"):
+        claims.read_claims()
 
 
 def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monkeypatch):
@@ -335,51 +341,68 @@ def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monk
     assert "10_data_independent.ipynb" not in faults
 
 
-def test_an_unknown_entry_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "read_table", lambda: {"claim": [ENTRY | {"figures": [], "x": 1}]})
-    with pytest.raises(ResultsError, match="claims.toml, c: .*x"):
-        claims.read_claims()
-
-
-def test_templates_show_figures_as_they_are(toy, monkeypatch):
-    toy([0.9996, 0.9994], more={"low": [0.2, 0.2], "low_low": [0.1, None], "low_high": [0.3, None]})
-    place = "toy/data/full", "toy"
-    assert pages.show_percent(*place, "score") == "99.95 %"  # never all of them
-    assert (
-        pages.show_percent(*place, "low") == "20 %" and pages.show_mean(*place, "low", 1) == "0.2"
-    )
-    assert pages.show_limits(*place, "low") == "0.20 [0.10 to 0.30]"
-    assert pages.show_states(*place, "score", 0.9995) == "one of two runs"
-    assert pages.show_share("toy/data/full/toy", 400) == "25 %"
-    with pytest.raises(UndefinedError):
-        pages.fill("{{ absent }}", **pages.name_helpers([]))
-
-
-def test_runs_that_lack_what_they_need_are_counted(toy):
-    with_figures = toy([0.5], more={"r2_x": [0.9]}, needs="r2_")
-    assert pages.count_needed([with_figures, with_figures]) == (1, 1)
-    assert pages.count_needed([toy([0.5], needs="r2_"), toy([0.5])]) == (0, 1)
-
-
 # ---- what the pages say
+
+
+def find_unsure(size, values):
+    """Of our values of a claim, those that have neither an interval nor the seeds of two states.
+
+    size: what the page says of our runs.
+    """
+    if "*one seed*" in size or not re.search(r"\bseeds\b", size):
+        return []
+    marks = r"±|\[.* to .*\]|of \d+ runs \(share"
+    unsure = [value for value in values if value and not re.search(marks, value)]
+    if any(re.search(r"^\d of \d runs", value) for value in values):
+        unsure = [value for value in unsure if value.count(", ") < 2]
+    return unsure
+
+
+def test_every_value_has_an_interval_or_says_one_seed():
+    for name, claim in claims.read_claims().items():
+        # Percentiles of a constant, and chance, have none.
+        rows = [row for row in claim.list_figures() if not re.search("percentile|chance", row[0])]
+        size, is_tried = claim.format_size(), claim.find_verdict() != "not tried"
+        assert find_unsure(size, [row[1] for row in rows]) == [], name
+        # A claim with a run says of how many, and no other does.
+        assert is_tried == bool(re.search(r"\d seeds|\*one seed\*", size)), name
+
+
+def test_a_value_without_interval_is_found():
+    assert find_unsure("3 seeds", ["0.50 ± 0.10", "0.30 [0.20 to 0.40]", ""]) == []
+    assert find_unsure("3 seeds", ["0.50"]) == ["0.50"]
+    assert find_unsure("2 seeds", ["2.72, 2.32"]) == ["2.72, 2.32"]
+    states = "2 of 3 runs (share: 0.1 to 0.9)"
+    assert find_unsure("3 seeds", [states, "0.5", "0.5, 0.5, 0.4 bits"]) == ["0.5"]
+    assert find_unsure("*one seed*", ["0.50"]) == []
+
+
+def test_no_mean_of_a_share_has_an_interval_beyond_all_or_nothing():
+    """A share or R2 near 1 with an interval beyond 1 is the mean of two states."""
+    for name, claim in claims.read_claims().items():
+        for figure in claim.list_measured():
+            values = [*figure.read_values().values()]
+            is_share = all(0 <= value <= 1 for value in values) and not figure.unit
+            if is_share and len(values) > 2 and "±" in claim.format_figure(figure):
+                found = figure.read_interval()
+                assert found.low >= -0.02 and found.high <= 1.02, (name, figure.title)
 
 
 def test_reproduction_has_a_sentence_and_the_numbers_of_every_claim():
     """As it stands in the clone: a row of section 2 leads to a part of section 4."""
     page = (records.results().parent / "REPRODUCTION.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| [")]
-    assert len(rows) == len(claims.read_claims())
-    for claim, row in zip(claims.read_claims(), rows, strict=True):
-        name, text, result, verdict = row[2:-2].split(" | ")
-        link = re.fullmatch(r"\[(\w+)\]\(#(\w+)\)", name)
-        assert link and link[1].lower() == link[2] and link[1][0] == claim.paper
+    rows = [line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("| [")]
+    named = claims.read_claims()
+    assert [row[0] for row in rows] == [f"[{name}](#{name.lower()})" for name in named]
+    for (_, text, result, verdict), (name, claim) in zip(rows, named.items(), strict=True):
         assert text == claim.claim and verdict == claim.find_verdict()
-        assert (result == "We have no run.") == (not claim.result)
-        assert claim.result or verdict == "not tried"
-        part = page.partition(f"\n### {link[1]}\n\n")[2].partition("\n### ")[0]
+        assert len(result) > 20 or (result, verdict) == ("We have no run.", "not tried")
+        part = page.partition(f"\n### {name}\n\n")[2].partition("\n### ")[0]
         assert part.startswith(f"{claim.claim} ({claim.format_source()})")
         for _title, *values in claim.list_figures():
             assert all(f"| {value} |" in part for value in values if value)
+    (block,) = re.findall(pages.BLOCK, pages.render_readme(page), flags=re.DOTALL)
+    assert [line[:13] for line in block.splitlines()] == [f"- **Paper {name}.*" for name in "ABC"]
 
 
 def test_the_numbers_of_a_claim_have_no_empty_column(toy):
@@ -410,104 +433,22 @@ def test_the_numbers_of_a_claim_have_no_empty_column(toy):
     assert untried.splitlines()[2:] == ["c (Table 1)", "", "- Verdict: not tried"]
 
 
-def find_unsure(size, values):
-    """Of our values of a claim, those that have neither an interval nor the seeds of two states.
-
-    size: what the page says of our runs.
-    """
-    if "*one seed*" in size or not re.search(r"\bseeds\b", size):
-        return []
-    marks = r"±|\[.* to .*\]|of \d+ runs \(share"
-    unsure = [value for value in values if value and not re.search(marks, value)]
-    if any(re.search(r"^\d of \d runs", value) for value in values):
-        unsure = [value for value in unsure if value.count(", ") < 2]
-    return unsure
+# ---- what reproduction.md.j2 says in words, or in numbers without a helper
 
 
-def test_every_value_has_an_interval_or_says_one_seed():
-    for claim in claims.read_claims():
-        # Percentiles of a constant, and chance, have none.
-        rows = [row for row in claim.list_figures() if not re.search("percentile|chance", row[0])]
-        assert find_unsure(claim.format_size(), [row[1] for row in rows]) == [], claim.claim
-        # A claim with a run says of how many, and no other does.
-        is_tried = claim.find_verdict() != "not tried"
-        says = re.search(r"\d seeds|\*one seed\*", claim.format_size())
-        assert is_tried == bool(says), claim.claim
-
-
-def test_a_value_without_interval_is_found():
-    assert find_unsure("3 seeds", ["0.50 ± 0.10", "0.30 [0.20 to 0.40]", ""]) == []
-    assert find_unsure("3 seeds", ["0.50"]) == ["0.50"]
-    assert find_unsure("2 seeds", ["2.72, 2.32"]) == ["2.72, 2.32"]
-    states = "2 of 3 runs (share: 0.1 to 0.9)"
-    assert find_unsure("3 seeds", [states, "0.5", "0.5, 0.5, 0.4 bits"]) == ["0.5"]
-    assert find_unsure("*one seed*", ["0.50"]) == []
-
-
-def test_no_mean_of_a_share_has_an_interval_beyond_all_or_nothing():
-    """A share or R2 near 1 with an interval beyond 1 is the mean of two states."""
-    for claim in claims.read_claims():
-        for figure in claim.list_measured():
-            values = [*claim.read_values(figure).values()]
-            is_share = all(0 <= value <= 1 for value in values) and not figure.unit
-            if is_share and len(values) > 2 and "±" in claim.format_figure(figure):
-                found = claim.read_interval(figure)
-                assert found.low >= -0.02 and found.high <= 1.02, (claim.claim, figure.title)
-
-
-@pytest.mark.parametrize("page", ("README.md", "REPRODUCTION.md"))
-def test_numbers_can_be_read_aloud(page):
-    """ "0.57", never ".57"; thousands with a comma. README: its generated part."""
-    text = pages.render_pages()[records.results().parent / page]
-    if page == "README.md":
-        (text,) = re.findall(pages.BLOCK, text, flags=re.DOTALL)
-    assert re.findall(r"(?<![\w).`/-])\.\d\S*", text) == []
-    assert re.findall(r"\b\d{1,3} \d{3}\b", text) == []
-
-
-def test_readme_has_few_sentences_on_each_paper_and_no_table():
-    text = pages.render_readme()
-    (block,) = re.findall(pages.BLOCK, text, flags=re.DOTALL)
-    lines = block.splitlines()
-    assert [line[:13] for line in lines] == [f"- **Paper {letter}.*" for letter in "ABC"]
-    assert "|" not in block
-    for line in lines:
-        assert len(re.findall(r"[.!?](?= |$)", line.partition("** ")[2])) <= 3, line
-        assert re.search(r"\d+ of|\w+ of \w+ runs|one run|three seeds", line), line
-
-
-def test_words_beside_rows_are_true():
-    by_claim = {claim.claim: claim for claim in claims.read_claims()}
-    actions, directions = (POSE_LABELS[name].tolist() for name in ("action", "direction"))
-    motions = set(zip(actions, directions, strict=True))
-    (unseen,) = [each for each in by_claim.values() if "unseen" in each.claim]
-    assert (
-        unseen.remark == f"chance, a guess among the {len(motions)} motions: {1 / len(motions):.2f}"
-    )
-    (oil,) = [each for each in by_claim.values() if "oil" in each.claim]
-    assert "constant (baseline) in the mean" in oil.print_next()  # as the legend says
-    (ward,) = [each for each in by_claim.values() if "ward" in each.claim]
-    assert re.search(r"would pass: (7[5-9]|8[0-4]) %", ward.print_power())  # four in five
-    by_name = {figure.name: ward.read_interval(figure) for figure in ward.figures}
-    accuracy = by_name["icu_accuracy_authors_protocol"].mean
-    assert by_name["icu_accuracy_mask"].low > accuracy  # so README's words
+def read(name):
+    """The figures of a claim with their values by seed, and their intervals."""
+    figures = claims.read_claims()[name].list_measured()
+    values = [[*figure.read_values().values()] for figure in figures]
+    return figures, values, [figure.read_interval() for figure in figures]
 
 
 def test_what_we_found_is_true_where_it_names_no_number():
-    """Of results/, as the sentences in claims.toml compare them."""
-    rows, names = claims.read_claims(), {}
-    for paper in "ABC":
-        names |= pages.name_claims(rows, paper)
-
-    def read(name):
-        """The figures of a claim with their values by seed, and their intervals."""
-        figures = names[name].list_measured()
-        values = [[*names[name].read_values(figure).values()] for figure in figures]
-        return figures, values, [names[name].read_interval(figure) for figure in figures]
-
-    if "updates" in names["A1"].result:  # not yet the full run
+    named = claims.read_claims()
+    if not named["A1"].is_full:
         figures, values, _ = read("A1")
         assert max(values[0]) < figures[0].published and max(values[3]) < figures[3].published
+        assert not named["A1"].has_needed() and not named["A2"].has_needed()  # "neither has them"
     _, _, (_, cross, bound, _, other_cross, other_bound, *differences) = read("A5")
     assert cross.mean < other_cross.mean and bound.mean > other_bound.mean
     assert all(each.low < 0 < each.high for each in differences)
@@ -518,16 +459,59 @@ def test_what_we_found_is_true_where_it_names_no_number():
     assert all(each.low < 0 < each.high for each in read("B3")[2][4:])
     sharper, equal = read("B4")[2][3:]
     assert sharper.low > 0 and equal.low < 0 < equal.high
-    short = "unordered/sprites_poses/quick/short"
-    assert not ledger.find_ended(records.results(), short, "diverged")
     figures, _, intervals = read("C5")
     for figure, found in zip(figures[:2], intervals[:2], strict=True):
         assert found.low < figure.next < found.mean < figure.published < found.high
     figures, _, (error, right, constant, *_) = read("C6")
     assert figures[0].published < error.mean < right.mean and constant.mean < right.mean
+    assert "constant (baseline) in the mean" in named["C6"].print_next()
     figures, _, (month, _) = read("C7")
     assert month.mean < figures[0].next < figures[0].published and figures[0].next < month.high
     _, _, (_, _, within, shuffled, _) = read("C8")
     assert shuffled.mean < within.mean < shuffled.mean + 0.05
     _, _, (static, dynamic) = read("C10")
     assert static.mean > dynamic.mean > 0.3  # error rates
+
+
+def test_the_ward_is_reproduced_alone_and_the_mask_is_better():
+    named = claims.read_claims()
+    series = [claim.find_verdict() for claim in named.values() if "Table 3" in claim.source]
+    series += [claim.find_verdict() for claim in named.values() if "Table 4" in claim.source]
+    assert len(series) == 4 and series.count("reproduced") == 1  # "one of four"
+    assert re.search(r"would pass: (7[5-9]|8[0-4]) %", named["C4"].print_power())  # four in five
+    by_name = {figure.name: figure.read_interval() for figure in named["C4"].list_measured()}
+    accuracy = by_name["icu_accuracy_authors_protocol"].mean
+    assert by_name["icu_accuracy_mask"].low > accuracy  # so README's words
+    labels = zip(*(POSE_LABELS[name].tolist() for name in ("action", "direction")), strict=True)
+    motions = len(set(labels))
+    assert named["B2"].remark == f"chance, a guess among the {motions} motions: {1 / motions:.2f}"
+
+
+@pytest.mark.parametrize(
+    "run, diverged, others", (("paper_width", 2, 1), ("short_normal_narrow", 3, 7))
+)
+def test_runs_that_diverged_are_counted_with_those_that_did_not(run, diverged, others):
+    place = f"unordered/sprites_poses/quick/{run}"
+    assert len(ledger.find_ended(records.results(), place, "diverged")) == diverged
+    assert len(claims.find_shipped(place)) == others
+    assert not ledger.find_ended(records.results(), f"{place.rpartition('/')[0]}/short", "diverged")
+
+
+def test_numbers_of_the_text_are_those_of_results(root):
+    """Test items, times of training and bounds of A, which the text has without a helper."""
+    page, of_series = (root / "REPRODUCTION.md").read_text(encoding="utf-8"), []
+    for name, words in {
+        "physionet": "{} stays",
+        "etth1": "{} months",
+        "air_quality": "{} of",
+    }.items():
+        folder = f"single_element/{name}/full"
+        assert words.format(records.read_metrics(folder)["protocol"]["sequences"]) in page
+        of_series += [*(records.results() / folder).glob("*.run.json")]
+    seconds = [records.read_json(path)["seconds"] for path in of_series]
+    assert f"{min(seconds) / 60:.0f} minutes to {max(seconds) / 3600:.1f} hours" in page
+    bounds = []
+    for path in (records.results() / "independent/bounce/full").glob("factored*.training.csv"):
+        rows = pd.read_csv(path).query("150_000 < sequences <= 200_000")
+        bounds.append(f"−{-rows.elbo_per_frame.mean():.0f}")
+    assert f"{', '.join(sorted(bounds)[:-1])} and {max(bounds)} nats" in page

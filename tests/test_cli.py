@@ -109,7 +109,11 @@ def test_what_was_measured_is_measured_again(own, call):
 
 def test_the_runs_behind_claims_whose_weights_ship_are_measured_again_by_default(monkeypatch):
     place = "independent/circle/quick"
-    runs = {(place, "long", 0): True, (place, "long", 1): False, (place, "factored", 0): False}
+    runs = {
+        (f"{place}/long", 0): True,
+        (f"{place}/long", 1): False,
+        (f"{place}/factored", 0): False,
+    }
     monkeypatch.setattr(claims, "list_runs", lambda claims: runs)
     selected = verify.select_measured(records.results())
     assert selected == [(records.results() / place / "metrics.json", "long", 0)]
@@ -215,7 +219,8 @@ def test_targets_of_a_grid_are_all_a_part_a_dataset_or_the_claims():
     assert {each.model for each in cli.select_target("unordered", "quick")} == {"unordered"}
     (vowels,) = cli.select_target("single_element/vowels", "smoke")
     assert (vowels.section, vowels.profile) == ("single_element.vowels", "smoke")
-    rows = {key[:2] for key in claims.list_runs(claims.read_claims())}
+    shown = {run.rpartition("/") for run, _ in claims.list_runs(claims.read_claims().values())}
+    rows = {(place, run) for place, _, run in shown}
     for profile in ("quick", "full"):
         chosen = cli.select_target("readme", profile)
         named = {(f"{each.model}/{each.dataset}/{profile}", each.run) for each in chosen}

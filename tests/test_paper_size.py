@@ -239,7 +239,7 @@ def judge(lesson, number, path, updates):
 
 def find_missing(number, printed, updates):
     """What is wrong with a verdict: a number that claims.toml has, or a word of another rule."""
-    (claim,) = (each for each in claims.read_claims() if each.source == SOURCES[number])
+    (claim,) = (each for each in claims.read_claims().values() if each.source == SOURCES[number])
     judged = {each.name: each for each in claim.figures if each.is_judged()}
     rows = dict(re.findall(r"(?m)^(.+): (-?[\d.]+); [^:\n]+: -?[\d.]+$", printed))
     wanted = dict(re.findall(r"(?m)^(.+): -?[\d.]+; [^:\n]+: (-?[\d.]+)$", printed))

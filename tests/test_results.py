@@ -88,7 +88,7 @@ def test_a_figure_that_came_later_is_of_the_seeds_that_were_measured_again():
     entry = merged["factored"]
     assert entry["by_seed"]["late"] == [7, 9, None] and entry["late"] == 8 and entry["elbo"] == 2
     assert tables.split_seeds(merged, "factored")[2] == {"elbo": 3, "same": 6}
-    assert tables.format_figure(entry, "late", 1) == "7.0, 9.0"
+    assert tables.format_figure(entry, "late") == "7.00, 9.00"
     assert tables.merge(merged, measure([1], elbo=[2], same=[4], late=[5]))["factored"]["late"] == 6
     with pytest.raises(ResultsError, match="figures of factored"):  # The new one lacks `late`.
         tables.merge(merged, measure([2], elbo=[3], same=[6]))
@@ -98,11 +98,15 @@ def test_a_figure_that_came_later_is_of_the_seeds_that_were_measured_again():
 
 
 def test_up_to_three_seeds_are_shown_as_they_are_and_more_with_their_interval():
-    assert tables.format_values([1.0]) == tables.format_values([1.0, 1.0, 1.0, 1.0]) == "1.00"
-    assert tables.format_values([0.854, -0.89, 0.88]) == "0.85, −0.89, 0.88"
-    # Student's t of four values: 3.182 standard errors of 0.6455.
-    assert tables.format_values([1.0, 2.0, 3.0, 4.0]) == "2.50 ± 2.05"
-    assert tables.format_figure(summarise(x=[0.0, 1.0]), "y") == "–"
+    cases = {
+        "1.00": [1.0] * 4,
+        "0.85, −0.89, 0.88": [0.854, -0.89, 0.88],
+        "2.50 ± 2.05": [1.0, 2.0, 3.0, 4.0],  # Student's t: 3.182 standard errors of 0.6455
+    }
+    for text, values in cases.items():
+        assert tables.format_figure(summarise(x=values), "x") == text
+    assert tables.format_figure(summarise(x=[1.0]), "x") == "1.00"
+    assert tables.format_figure(summarise(x=[1.0]), "y") == "–"
 
 
 def test_a_mean_has_its_interval_from_two_seeds_on():
@@ -112,54 +116,27 @@ def test_a_mean_has_its_interval_from_two_seeds_on():
     assert tables.format_mean([1.0, 2.0, 3.0], 2) == "2.00 ± 2.48"
 
 
-def test_a_table_has_a_row_for_each_run_and_a_dash_for_what_is_not_measured():
-    metrics = make_metrics()
-    del metrics["entangled"]["same"]
-    table = tables.metrics_table(metrics, {"elbo": "ELBO", "same": "same (bits)"}, {"elbo": 1})
-    assert table.splitlines() == [
-        "| run | ELBO | same (bits) |",
-        "|---|---|---|",
-        "| factored | 1.0, 2.0, 3.0 | 2.00, 4.00, 6.00 |",
-        "| entangled | −4.0, −4.5, −5.0 | – |",
-    ]
-    with pytest.raises(ResultsError, match="absent"):
-        tables.metrics_table(metrics, {"absent": "a"}, {})
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    """A clone with one table and figures at quick and at full, written once."""
+def test_a_table_has_a_row_for_each_run_and_pages_that_do_not_agree_are_faults(
+    tmp_path, monkeypatch, call
+):
+    """Of a clone with one dataset and without claims."""
     for name in ("notebooks", "data"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
-    for profile in ("quick", "full"):
-        path = tmp_path / "results" / "toy" / "data" / profile / "metrics.json"
-        records.write_json(path, make_metrics())
-    (tmp_path / "results" / "tables.toml").write_text(
-        'introduction = "# Results"\n'
-        '[[table]]\ntitle = "A"\nintroduction = "It is so."\nresults = "toy/data/quick"\n'
-        'columns = [{ figure = "elbo", title = "ELBO", digits = 1 }]\n'
+    metrics = make_metrics()
+    metrics["factored"] = summarise(elbo_per_frame=[1.0, 2.0, 3.0], mi_same_bits=[4.0] * 3)
+    records.write_json(
+        tmp_path / "results" / "independent" / "a" / "full" / "metrics.json", metrics
     )
-    return tmp_path
-
-
-def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
     assert len(pages.table_faults()) == 1
     pages.write_tables()
     assert pages.table_faults() == []
-    page = (clone / "results" / "README.md").read_text()
-    assert page.index("## A\n\nIt is so.\n\n| run | ELBO |") < page.index("## A, at full size\n\n")
-    assert page.count("| run | ELBO |") == 2
-
-
-def test_a_table_without_results_is_a_fault_and_is_not_written(clone):
-    listed = clone / "results" / "tables.toml"
-    listed.write_text(listed.read_text().replace("data/quick", "dada/quick"))
-    (fault,) = pages.table_faults()
-    assert "toy/dada/quick/metrics.json: expected a result" in fault
-    with pytest.raises(ResultsError):
-        pages.write_tables()
-    assert not (clone / "results" / "README.md").exists()
+    page = (tmp_path / "results" / "README.md").read_text(encoding="utf-8")
+    assert "| a/full/factored | 1.00, 2.00, 3.00 | 4.00 | – | – | – |\n" in page
+    code, printed = call("figures", "independent/a/full")
+    assert code == 0 and ["same", "–", "−8.00, −9.00, −10.00"] in [
+        line.split(maxsplit=2) for line in printed.splitlines()
+    ]
 
 
 # ---- verify

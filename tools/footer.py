@@ -25,7 +25,8 @@ def attach(book: NotebookNode, notebook: Path) -> None:
     papers = {number: paper for paper, number in pages.PAPERS.items()}
     for cell in book.cells:
         if pages.HEAD in tags(cell):
-            cell.source = pages.render_head(papers[notebook.name[:2]])
+            page = pages.render_reproduction()
+            cell.source = pages.render_head(papers[notebook.name[:2]], page)
     book.cells = [cell for cell in book.cells if "footer" not in tags(cell)]
     notebooks = sorted({*notebook.parent.glob("[0-9]*.ipynb"), notebook})
     place = notebooks.index(notebook)
