@@ -118,6 +118,7 @@ gpu: PROFILE = full
 gpu: RESULTS = results
 gpu: ON = --accelerator cuda --precision bf16-mixed
 gpu: $(ENVIRONMENT)  ## maintain: train A, B and C at the papers' own size on one GPU, and write rows and verdicts (SEED=1)
+	$(PYTHON) -m unbraid data fetch mnist  # all of it: the clone has a sample
 	$(call train_and_measure,independent --dataset bounce --run published)
 	$(call train_and_measure,independent --dataset bounce --run published_entangled)
 	$(call train_and_measure,unordered --dataset sprites_poses --run published)
