@@ -27,7 +27,7 @@ from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES
 
-from papers import own_copies
+from papers import licensed_sets
 from papers.selections import PATH_LENGTH, DigitPaths, withhold
 from papers.settings import RunSettings
 
@@ -56,8 +56,8 @@ LOADERS: dict[str, Callable[..., Sequences]] = {
     "air_quality": air_quality.load,
     "etth1": etth1.load,
     "physionet": intensive_care.load,
-    "mug": own_copies.load_mug,
-    "timit": own_copies.load_timit,
+    "mug": licensed_sets.load_mug,
+    "timit": licensed_sets.load_timit,
 }
 
 
@@ -112,8 +112,8 @@ def find_absent(names: Iterable[str]) -> dict[str, DataError]:
     for name in names:
         sources = sources_of(name)
         try:
-            if name in own_copies.OWN:
-                own_copies.own_folder(name)
+            if name in licensed_sets.OWN:
+                licensed_sets.own_folder(name)
             elif sources and not any(map(locate, sources)):
                 files(sources[0])  # It raises the error.
         except DataError as error:

@@ -17,7 +17,7 @@ from papers import encoded, judge, tables
 from papers.a import evaluate as independent
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
-from papers.c import series, speech, wet_days
+from papers.c import rain_probe, series, speech
 from papers.datasets import load_split, make_sampler
 from papers.encoded import Evaluation, Figures, code_probes, encode, seeded
 from papers.provenance import read_versions
@@ -30,7 +30,7 @@ EVALUATIONS: dict[str, dict[str, Evaluation]] = {  # by model and dataset
     "independent": independent.EVALUATIONS,
     "unordered": unordered.EVALUATIONS,
     "single_element": (
-        clips.EVALUATIONS | speech.EVALUATIONS | series.EVALUATIONS | wet_days.EVALUATIONS
+        clips.EVALUATIONS | speech.EVALUATIONS | series.EVALUATIONS | rain_probe.EVALUATIONS
     ),
     "benchmark": side_by_side.EVALUATIONS,
 }

@@ -7,7 +7,7 @@ from unbraid.data import fetch
 from unbraid.data.fetch import SOURCES, SOURCES_OF
 
 from papers.datasets import LOADERS, load
-from papers.own_copies import OWN
+from papers.licensed_sets import OWN
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ from helpers import seeded
 from torch import nn
 from unbraid.networks import count_parameters
 
-from papers.c.heads import (
+from papers.c.downstream import (
     CLASS,
     EVENT,
     VALUE,

@@ -17,7 +17,7 @@ from unbraid import UnorderedFrames, load_judge, records
 from unbraid.data.sprites import load_poses
 from unbraid.lessons import n22
 
-from papers.b import own_plane
+from papers.b import lesson_plane
 
 FOLDER = records.results() / "unordered" / "sprites_poses" / "quick"
 RUN = FOLDER / "paper_width-seed0.safetensors"
@@ -158,15 +158,15 @@ def test_a_perfect_painter_is_right_in_absent_actions():
 
 def test_three_seeds_of_each_start_reach_one_plane_and_their_record_is_whole():
     runs = pd.read_csv(FOLDER / "own_plane.csv")
-    ends = runs[runs["update"] == own_plane.UPDATES]
-    for run in own_plane.INITIAL:
-        assert sorted(ends.loc[ends["run"] == run, "seed"]) == list(range(own_plane.SEEDS)), run
+    ends = runs[runs["update"] == lesson_plane.UPDATES]
+    for run in lesson_plane.INITIAL:
+        assert sorted(ends.loc[ends["run"] == run, "seed"]) == list(range(lesson_plane.SEEDS)), run
     assert (ends["coherence"] > ends["chance"] + 0.4).all()
 
 
 def test_the_starts_differ_in_the_weights_alone():
     """He weights have the variance 2 over the inputs, where the paper's have 2 over in and out."""
-    models = {name: n22.small_model(0, draw) for name, draw in own_plane.INITIAL.items()}
+    models = {name: n22.small_model(0, draw) for name, draw in lesson_plane.INITIAL.items()}
     layers = {name: model.encoder.static.dense[0] for name, model in models.items()}
     inputs, outputs = layers["ours"].in_features, layers["ours"].out_features
     variances = {name: layer.weight.var().item() for name, layer in layers.items()}

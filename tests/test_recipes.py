@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from unbraid.course import recipes
 
-from papers.c import starts
+from papers.c import ideas
 
 
 @pytest.fixture
 def table():
     """The rows of all runs: the number of a run, divided by a hundred, is what it measures."""
     rows = []
-    for number, task in enumerate(starts.list_tasks("sprites")):
-        _, ideas, recipe = task["run"].split(", ")
-        row = {"seed": task["seed"], "ideas": ideas, "recipe": recipe}
+    for number, task in enumerate(ideas.list_tasks("sprites")):
+        _, with_ideas, recipe = task["run"].split(", ")
+        row = {"seed": task["seed"], "ideas": with_ideas, "recipe": recipe}
         rows.append(row | dict.fromkeys(recipes.MEASURES, number / 100))
     return pd.DataFrame(rows).sample(frac=1, random_state=0)  # in any order
 
@@ -30,12 +30,12 @@ def figure(table):
 
 
 def test_the_names_are_those_of_the_experiment():
-    assert set(recipes.RECIPES) == set(starts.RECIPES) and set(recipes.LOOKS) == set(starts.IDEAS)
+    assert set(recipes.RECIPES) == set(ideas.RECIPES) and set(recipes.LOOKS) == set(ideas.IDEAS)
 
 
 def test_a_column_is_the_runs_of_one_model_and_recipe_by_seed(table):
     found = recipes.select(table, "s reads all", "prices", "nearest")
-    number = list(starts.IDEAS).index("s reads all") * 4 + list(starts.RECIPES).index("prices")
+    number = list(ideas.IDEAS).index("s reads all") * 4 + list(ideas.RECIPES).index("prices")
     assert found.tolist() == [(16 * seed + number) / 100 for seed in range(5)]
 
 

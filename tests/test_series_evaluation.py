@@ -14,7 +14,7 @@ from unbraid.models.single_element import SingleElement
 
 from papers import evaluation, settings
 from papers.c import series
-from papers.c.heads import SPLITS
+from papers.c.downstream import SPLITS
 from papers.run import build
 
 
@@ -214,10 +214,12 @@ def test_what_was_not_observed_is_left_out_of_codes_and_means():
     mask[0, 5:], mask[1, 3:9, 0] = False, False
     gaps = Sequences(frames * mask, mask=mask)
     assert series.encode_series(Reader(3), gaps)[2].tolist() == [2, 4]  # lengths
-    (raw,) = series.read_plainly(Reader(3), [gaps], series.heads.EVENT, [])["logistic"]
+    (raw,) = series.read_plainly(Reader(3), [gaps], series.downstream.EVENT, [])["logistic"]
     assert torch.equal(raw[:, :4], torch.ones(2, 4))
     assert torch.equal(raw[:, 4], torch.tensor([5 / 12, 6 / 12]))
-    whole = series.read_plainly(Reader(3), [Sequences(frames)], series.heads.EVENT, [])["logistic"]
+    whole = series.read_plainly(Reader(3), [Sequences(frames)], series.downstream.EVENT, [])[
+        "logistic"
+    ]
     assert whole[0].shape == (2, 4)
 
 
@@ -226,15 +228,15 @@ def test_the_mask_of_a_window_has_no_value_and_s_stands_beside_it():
     mask[0, :2, 0] = False
     gaps = Sequences(frames * mask, mask=mask)
     codes = torch.tensor([[7.0], [8.0]]), torch.zeros(2, 4, 1), torch.tensor([4, 4])
-    read = series.read_plainly(Reader(3), [gaps], series.heads.CLASS, [codes])
+    read = series.read_plainly(Reader(3), [gaps], series.downstream.CLASS, [codes])
     assert torch.allclose(read["mask"][0], torch.tensor([[1 / 3, 1, 1, 1], [1, 1, 1, 1]]))
     assert torch.equal(read["mask_static"][0], torch.cat([codes[0], read["mask"][0]], 1))
     assert torch.equal(read["window_static"][0], torch.cat([codes[0], read["window"][0]], 1))
     frames[1, 1], mask[1, 1] = 0, False
     later = [Sequences(frames * mask, mask=mask)]
-    read = series.read_plainly(Reader(3), later, series.heads.CLASS, [codes])
+    read = series.read_plainly(Reader(3), later, series.downstream.CLASS, [codes])
     assert torch.equal(read["first_hour"][0], torch.tensor([[0.0, 1, 1, 1], [1, 1, 1, 1]]))
     assert torch.allclose(read["means"][0], (frames * mask)[:, :3].mean(1))  # gaps are 0
     assert "mask" not in series.read_plainly(
-        Reader(3), [Sequences(frames)], series.heads.CLASS, [codes]
+        Reader(3), [Sequences(frames)], series.downstream.CLASS, [codes]
     )

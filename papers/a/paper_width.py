@@ -26,7 +26,7 @@ from unbraid.models.base import Codes, SequenceModel
 
 from papers import run
 from papers.a.evaluate import at_evaluation_length
-from papers.a.own_bouncing import COORDINATES, FOLDER, measure_bits, seeded
+from papers.a.lesson_bouncing import COORDINATES, FOLDER, measure_bits, seeded
 from papers.datasets import Sampler, make_sampler
 from papers.settings import RunSettings, load
 

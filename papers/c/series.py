@@ -1,6 +1,6 @@
 """Paper C on series: what codes predict of a series' labels, compared with simple baselines.
 
-The heads are those of `papers.c.heads`. They read codes of a model whose training is over. The
+The heads are those of `papers.c.downstream`. They read codes of a model whose training is over. The
 endings of figures say what predicts, or what it is given:
 
     <label>_<metric>           heads on means of the codes, labels and codes of the same days
@@ -37,26 +37,26 @@ from unbraid.models.base import Batch, SequenceModel
 from unbraid.models.single_element import SingleElement
 from unbraid.variants import PublishedSeries
 
-from papers.c import heads
-from papers.c.heads import Codes, Draw, HeadData, Task
+from papers.c import downstream
+from papers.c.downstream import Codes, Draw, HeadData, Task
 from papers.datasets import load as load_dataset
 from papers.encoded import Evaluation, Figures, seeded
 from papers.settings import RunSettings
 
 LABELS = {  # what heads predict
-    "weather": {"season": heads.CLASS},
-    "air_quality": {"month": heads.CLASS},
-    "physionet": {"icu": heads.CLASS, "mortality": heads.EVENT},
-    "etth1": {"oil_temperature": heads.VALUE},
+    "weather": {"season": downstream.CLASS},
+    "air_quality": {"month": downstream.CLASS},
+    "physionet": {"icu": downstream.CLASS, "mortality": downstream.EVENT},
+    "etth1": {"oil_temperature": downstream.VALUE},
 }
-THEIR_CLASS = replace(heads.CLASS, epochs=41, equal=False)
+THEIR_CLASS = replace(downstream.CLASS, epochs=41, equal=False)
 PAPERS = {  # what the papers report, with the training of the authors' code
     "air_quality": {"month": replace(THEIR_CLASS, batch=10)},
     "physionet": {
         "icu": THEIR_CLASS,
-        "mortality": replace(heads.EVENT, equal=False, choose=False),
+        "mortality": replace(downstream.EVENT, equal=False, choose=False),
     },
-    "etth1": {"oil_temperature": replace(heads.VALUE, equal=False, choose=False)},
+    "etth1": {"oil_temperature": replace(downstream.VALUE, equal=False, choose=False)},
 }
 SHIFT_DAYS = 14  # by which the published code shifts the series of etth1, and not their labels
 
@@ -68,7 +68,7 @@ def evaluate_series(model: SingleElement, settings: RunSettings, seed: int) -> F
     for label, task in LABELS[settings.dataset].items():
         targets = [read_label(split, label) for split in splits]
         readings = read_plainly(model, splits, task, codes)
-        found = heads.predict(*plan_heads(settings, seed, task), targets, codes, readings)
+        found = downstream.predict(*plan_heads(settings, seed, task), targets, codes, readings)
         for metric, name in itertools.product(task.metrics, found.outputs):
             figure = f"{label}_{metric}" if name == "head" else f"{label}_{metric}_{name}"
             figures[figure] = found.score(metric, name)
@@ -76,7 +76,7 @@ def evaluate_series(model: SingleElement, settings: RunSettings, seed: int) -> F
                 _, figures[f"{figure}_low"], figures[f"{figure}_high"] = found.interval(
                     metric, name
                 )
-        if task.head is heads.ValueHead:
+        if task.head is downstream.ValueHead:
             figures |= {f"{label}_mae_{name}": x for name, x in vary_constant(targets).items()}
     if settings.dataset in PAPERS and isinstance(model, PublishedSeries):
         figures |= authors_protocol(model, settings, seed)
@@ -93,7 +93,7 @@ def load_series(settings: RunSettings, split: str, seed: int = 0, **options: Any
 
 def load_splits(settings: RunSettings, **options: Any) -> list[Sequences]:
     """The training, validation and test series."""
-    return [load_series(settings, split, **options) for split in heads.SPLITS]
+    return [load_series(settings, split, **options) for split in downstream.SPLITS]
 
 
 def encode_series(
@@ -178,12 +178,12 @@ def read_plainly(
     model: SingleElement, splits: ListOf[Sequences], task: Task, codes: ListOf[Codes]
 ) -> dict[str, list[Tensor]]:
     """What linear models read of all series, by the names of the models."""
-    if task.head is heads.ValueHead:
+    if task.head is downstream.ValueHead:
         return {"ridge": [daily_mean(split.frames) for split in splits]}
     whole = []
     for split in splits:
         whole.append(plain_means(split.frames, observed_values(split), split.mask is not None))
-    if task.head is heads.EventHead:
+    if task.head is downstream.EventHead:
         return {"logistic": whole}
     windows = [read_window(model, split) for split in splits]
     readings = {"logistic": whole, "window": windows}
@@ -214,13 +214,13 @@ def authors_protocol(model: PublishedSeries, settings: RunSettings, seed: int) -
         task, seeds = plan_heads(settings, seed, task)
         repeats: tuple[int, ...] = ()
         sizes = [model.config.static_size, model.config.dynamic_size]
-        if task.head is heads.ClassHead:
+        if task.head is downstream.ClassHead:
             sizes.append(int(parts[0].labels[label].max()) + 1)
             seeds, repeats = seeds[:1], (2, 5)
-        elif task.head is heads.ValueHead:
+        elif task.head is downstream.ValueHead:
             sizes.append(True)
-        draw = draw_codes(model, dict(zip(heads.SPLITS, parts, strict=True)), label, seed)
-        found = heads.run_heads(partial(task.head, *sizes), task, draw, seeds, *repeats)
+        draw = draw_codes(model, dict(zip(downstream.SPLITS, parts, strict=True)), label, seed)
+        found = downstream.run_heads(partial(task.head, *sizes), task, draw, seeds, *repeats)
         for metric in task.metrics:
             figures[f"{label}_{metric}_authors_protocol"] = found.score(metric)
     return figures

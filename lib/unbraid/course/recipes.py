@@ -1,6 +1,6 @@
 """The experiment on part C: what do its two ideas do, and what does the recipe of training?
 
-papers/c/starts.py trains notebook 32's model with and without each idea, by four recipes. Its table
+papers/c/ideas.py trains notebook 32's model with and without each idea, by four recipes. Its table
 has a row for each run.
 """
 
@@ -46,7 +46,7 @@ def draw_recipes(
 ) -> Figure:
     """A panel for each measure, with a dot for each run.
 
-    table: as papers/c/starts.py writes it. ideas, measures: which are drawn, by their names there.
+    table: as papers/c/ideas.py writes it. ideas, measures: which are drawn, by their names there.
     """
     size = (3.2 * max(len(measures), 2), 4.4)  # the legend needs two panels' width
     figure, (axes,) = plt.subplots(1, len(measures), figsize=size, sharey=True, squeeze=False)

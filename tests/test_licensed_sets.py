@@ -11,7 +11,7 @@ from unbraid.data.fetch import DataError
 from papers import __main__ as commands
 from papers import settings
 from papers.datasets import load
-from papers.own_copies import EXPRESSIONS, OWN
+from papers.licensed_sets import EXPRESSIONS, OWN
 
 SMOKE = ("--profile", "smoke")
 

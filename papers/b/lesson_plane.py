@@ -1,6 +1,6 @@
 """Notebook 22's own training: three seeds with the paper's initial weights, and three with ours.
 
-`python -m papers.b.own_plane` runs the functions that the notebook shows and measures, on test
+`python -m papers.b.lesson_plane` runs the functions that the notebook shows and measures, on test
 characters, what it measures. Nothing was chosen by these figures. Runs whose rows are in the table
 are not made again.
 """

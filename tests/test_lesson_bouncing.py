@@ -8,7 +8,7 @@ import pytest
 import torch
 from unbraid.lessons import n15
 
-from papers.a import own_bouncing as bouncing
+from papers.a import lesson_bouncing as bouncing
 from papers.measured_runs import train_missing
 
 KNOWN, UNKNOWN = 0.9, 0.1

@@ -1,7 +1,8 @@
 """How often does notebook 12's training separate the digits? Over v, seeds and initial weights.
 
-`python -m papers.a.coin` runs the functions that the notebook shows, and measures clips of 1 000
-digits of MNIST that no run learns from. Runs whose rows are in the table are not made again.
+`python -m papers.a.separation_rate` runs the functions that the notebook shows, and measures clips
+of 1 000 digits of MNIST that no run learns from. Runs whose rows are in the table are not made
+again.
 """
 
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ def train_one(run: str, seed: int, updates: int) -> list[dict]:
     if seed in RUNS[initial, float(v)][2]:
         settings = load("independent.circle.own", "quick").replace(variance=float(v), steps=updates)
         path = FOLDER / f"own_v{round(100 * float(v)):02}"
-        keep(model, settings, "python -m papers.a.coin", path, rows)
+        keep(model, settings, "python -m papers.a.separation_rate", path, rows)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""papers/c/starts.py: notebook 32's model without its ideas, and what its swaps are asked."""
+"""papers/c/ideas.py: notebook 32's model without its ideas, and what its swaps are asked."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from unbraid import MovingDigits, load_digits
 from unbraid.data import sprites
 from unbraid.lessons import n32
 
-from papers.c import starts
+from papers.c import ideas
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ class Perfect(torch.nn.Module):
 
 def test_a_perfect_swap_is_right_by_all_measures(clips):
     torch.manual_seed(0)
-    row = starts.measure_sprites(Perfect(clips), clips)
+    row = ideas.measure_sprites(Perfect(clips), clips)
     for name in ("motion", "direction", "action", "nearest", "of_four"):
         assert row[name] == 1, name
     assert row["appearance"] > 0.95
@@ -50,18 +50,18 @@ def test_a_perfect_swap_is_right_by_all_measures(clips):
 
 def test_a_model_that_returns_the_donor_has_its_looks_and_not_the_motion(clips):
     torch.manual_seed(0)
-    row = starts.measure_sprites(Perfect(clips, gives_motion=False), clips)
+    row = ideas.measure_sprites(Perfect(clips, gives_motion=False), clips)
     assert row["direction"] == row["action"] == row["of_four"] == 0
     assert row["appearance"] > 0.95
 
 
-@pytest.mark.parametrize("ideas", starts.IDEAS)
-def test_what_each_code_reads_is_what_the_ideas_say(ideas):
+@pytest.mark.parametrize("which", ideas.IDEAS)
+def test_what_each_code_reads_is_what_the_ideas_say(which):
     model = n32.small_model(0)
     torch.manual_seed(0)
     x = torch.rand(2, 8, 3, 32, 32)
     plain_s, plain_d = model.eval().posterior(x, torch.zeros_like)
-    starts.leave_out(model.posterior, *starts.IDEAS[ideas])
+    ideas.leave_out(model.posterior, *ideas.IDEAS[which])
     with torch.no_grad():
         (s, _), (d, _) = model.posterior(x, torch.zeros_like)
         late = x.clone()
@@ -70,7 +70,7 @@ def test_what_each_code_reads_is_what_the_ideas_say(ideas):
         early = x.clone()
         early[:, 0] = 0  # the anchor, which d sees only through the subtraction
         _, (changed, _) = model.posterior(early, torch.zeros_like)
-    one_element, subtract = starts.IDEAS[ideas]
+    one_element, subtract = ideas.IDEAS[which]
     alike = partial(torch.allclose, atol=1e-5)  # with and without gradients, last bits differ
     assert alike(s, other) == one_element
     assert alike(d, changed) == (not subtract)
@@ -78,10 +78,10 @@ def test_what_each_code_reads_is_what_the_ideas_say(ideas):
 
 
 def test_a_run_has_a_row_and_circling_digits_are_measured(monkeypatch):
-    monkeypatch.setattr(starts, "CLIPS", 40)
-    (row,) = starts.train_one("circle, both ideas, both", 0, 3)
+    monkeypatch.setattr(ideas, "CLIPS", 40)
+    (row,) = ideas.train_one("circle, both ideas, both", 0, 3)
     assert 0 <= row["of_four"] <= 1 and 0 <= row["appearance"] <= 1 and row["update"] == 3
-    draw = MovingDigits(load_digits("test"), 32, 8, **starts.LAW)
+    draw = MovingDigits(load_digits("test"), 32, 8, **ideas.LAW)
     clips = draw(40, torch.Generator().manual_seed(4))
     which, _ = draw.draw(40, torch.Generator().manual_seed(4))
     assert torch.equal(
@@ -93,5 +93,5 @@ def test_a_run_has_a_row_and_circling_digits_are_measured(monkeypatch):
 
 
 def test_tasks_are_all_combinations():
-    names = {(task["run"], task["seed"]) for task in starts.list_tasks("sprites")}
-    assert len(names) == 4 * 4 * 5 and len(starts.list_tasks("circle")) == 4 * 5
+    names = {(task["run"], task["seed"]) for task in ideas.list_tasks("sprites")}
+    assert len(names) == 4 * 4 * 5 and len(ideas.list_tasks("circle")) == 4 * 5

@@ -8,7 +8,7 @@ from torch import nn
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Batch
 
-from papers.c import wet_days
+from papers.c import rain_probe
 
 HOURS = 28 * 24
 
@@ -40,8 +40,8 @@ class Reader(nn.Module):
 
 def test_days_are_wet_from_a_millimetre_on_and_in_order():
     made, wet = months(3)
-    assert np.array_equal(wet_days.is_wet(made), wet.flatten().numpy())
-    codes = wet_days.day_codes(Reader(0), made)
+    assert np.array_equal(rain_probe.is_wet(made), wet.flatten().numpy())
+    codes = rain_probe.day_codes(Reader(0), made)
     assert codes[:, 0].tolist() == 28 * [0] + 28 * [1] + 28 * [2]
 
 
@@ -56,7 +56,7 @@ def test_rain_is_found_where_the_code_holds_it(variable, alone, within):
     if variable == "month":  # So that a linear model can say July.
         for part in (known, new):
             part.frames[..., 0] = (part.labels["month"] == 6)[:, None].float()
-    figures = wet_days.wet_days(reader, known, new, 0)
+    figures = rain_probe.wet_days(reader, known, new, 0)
     assert figures["wet_day_auroc"] == pytest.approx(alone, abs=0.04)
     assert figures["wet_day_auroc_within_months"] == pytest.approx(within, abs=0.04)
     assert figures["wet_day_auroc_window"] == 1
@@ -70,7 +70,7 @@ def test_the_interval_is_over_calendar_months():
     """Three months, one of which is read upside down: a draw of months has 0 to 3 of it."""
     wet, months = np.tile([0, 1], 30), np.arange(60) // 20
     scores = np.where(months == 2, -1, 1) * wet
-    found = wet_days.score_months(wet, scores, months)
+    found = rain_probe.score_months(wet, scores, months)
     assert found.mean == pytest.approx(2 / 3) and (found.low, found.high) == (0, 1)
-    alone = wet_days.score_months(wet, wet, months)
+    alone = rain_probe.score_months(wet, wet, months)
     assert (alone.low, alone.high) == (1, 1)

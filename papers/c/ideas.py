@@ -1,7 +1,7 @@
 """What decides in part C: its two ideas, or how it is trained? Notebook 32's own small model.
 
-    python -m papers.c.starts sprites    # subtraction on and off, one element or all, four recipes
-    python -m papers.c.starts circle     # both ideas, four recipes, on circling digits
+    python -m papers.c.ideas sprites    # subtraction on and off, one element or all, four recipes
+    python -m papers.c.ideas circle     # both ideas, four recipes, on circling digits
 
 The recipes are those of notebook 32: as released, the start alone, the prices alone, both. Their
 constants were found on sprites by counting right swaps; on the digits they are used as they are,

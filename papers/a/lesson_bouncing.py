@@ -1,7 +1,7 @@
 """Digits or coordinates? The class, small networks, loop and settings of notebook 12 on bouncing
 digits, the paper's own law, and on four worlds that take one possible reason away.
 
-    python -m papers.a.own_bouncing bounce            # and turned, small, dense, round
+    python -m papers.a.lesson_bouncing bounce            # and turned, small, dense, round
 
 Runs whose rows are in a world's table are not made again. What each control was expected to show
 was written down before the first run:
@@ -30,7 +30,7 @@ from unbraid import MovingDigits, kraskov, load_digits, records
 from unbraid.data.moving_digits import PATHS
 from unbraid.lessons import n12, n15
 
-from papers.a.coin import keep
+from papers.a.separation_rate import keep
 from papers.measured_runs import train_missing, watch
 from papers.settings import load
 
@@ -233,7 +233,7 @@ def train_one(world: str, seed: int, updates: int) -> list[dict]:
             rows[-1] |= measure_freeze(model)
         if world == "bounce" and update == END and seed in KEPT:
             settings = load("independent.bounce.own", "quick")
-            command = "python -m papers.a.own_bouncing bounce"
+            command = "python -m papers.a.lesson_bouncing bounce"
             keep(model, settings, command, FOLDER / "own", rows)
     return rows
 

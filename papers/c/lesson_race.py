@@ -1,8 +1,8 @@
 """Who learns the direction first: notebook 32's own training, with and without its two helps.
 
-`python -m papers.c.own_race` trains by the functions that the notebook shows. All along a run swaps
-and probes are those of the validation characters; the test clips are measured once, at its end.
-Runs whose rows are in the table are not made again.
+`python -m papers.c.lesson_race` trains by the functions that the notebook shows. All along a run
+swaps and probes are those of the validation characters; the test clips are measured once, at its
+end. Runs whose rows are in the table are not made again.
 """
 
 import torch
