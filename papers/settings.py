@@ -2,11 +2,12 @@
 
 <paper>/runs.toml has a section for each run, [<model>.<dataset>.<run>] or, for a dataset's main
 run, [<model>.<dataset>] with a `run`. Files of results bear these names. A section inherits from
-those around it. `like` names mix-ins, which a section takes before its own lines. A setting is a
-field of `RunSettings`, `class` (the dotted name of a model), a field of the class's config, the
-weight of a term of the bound (<term>_weight), or an option of the dataset's loader; any other is
-refused. What no section says has the default of `RunSettings` or of the config. A value holds in
-every profile; a table has values for some of them:
+those around it. `like` names mix-ins, lines that sections of different surroundings share, which a
+section takes before its own. A setting is a field of `RunSettings`, `class` (the dotted name of a
+model), a field of the class's config, the weight of a term of the bound (<term>_weight), or an
+option of the dataset's loader; any other is refused. What no section says has the default of
+`RunSettings` or of the config. A value holds in every profile; a table has values for some of them,
+and the others inherit; `steps` must be said of each:
 
 smoke  proves the mechanics in seconds
 quick  takes minutes on a laptop with two cores
@@ -168,10 +169,15 @@ def load(section: str, profile: str | None = None, **overrides: object) -> RunSe
     """The settings of a section, e.g. load("independent.bounce.factored", "quick", steps=100).
 
     Keyword arguments override single settings. Raises `SettingsError` for a section or a profile
-    that the tables do not have, and for a value of another type.
+    that the tables do not have, for a value of another type, and where nobody says `steps`.
     """
     profile = current_profile(profile)
     values = {name: deepcopy(setting.value) for name, setting in trace(section, profile).items()}
+    if "steps" not in values | overrides:
+        expected = "a number of updates here, or in a section around it"
+        remedy = f"say steps = {{ {profile} = 0 }} if the profile has no such run"
+        place = f"steps of {section} at {profile}"
+        raise SettingsError(f"{place}: expected {expected}, found none; {remedy}")
     return RunSettings().replace(section=section, profile=profile, **values | overrides)
 
 

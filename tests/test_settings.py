@@ -91,6 +91,10 @@ def test_a_table_of_ones_own_adds_sections_and_replaces_none(mine):
         mine(content)
         with pytest.raises(SettingsError, match=r"mine/runs\.toml"):
             settings.read_sections("quick")
+    mine("[mine]\nsteps = { smoke = 20, quick = 400 }\n")
+    assert load("mine", "quick").steps == 400 and load("mine", "full", steps=1).steps == 1
+    with pytest.raises(SettingsError, match=r"steps of mine at full: .*steps = { full = 0 }"):
+        load("mine", "full")
     mine('[mine]\nmodel = "independent"\ndataset = "circle"\nrun = "beta0.5"\n')
     with pytest.raises(SettingsError, match=r"run of mine: .*beta0\.5"):
         settings.list_experiments()
@@ -110,7 +114,7 @@ def test_a_table_of_ones_own_adds_sections_and_replaces_none(mine):
 )
 def test_a_misspelt_setting_is_refused_by_its_name(mine, lines, found):
     text = '[mine]\nclass = "unbraid.variants.PaintedFrames"\nmodel = "mine"\ndataset = "digits"\n'
-    mine(f"{text}[mine.digits]\nrun = 'one'\n{lines}\n")
+    mine(f"{text}steps = 1\n[mine.digits]\nrun = 'one'\n{lines}\n")
     with pytest.raises(SettingsError, match=found):
         make_config(load("mine.digits", "quick"))
 
