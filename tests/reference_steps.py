@@ -202,14 +202,12 @@ class ConcatenatedPairs(PairEncoder):
         first, second = torch.cartesian_prod(numbers, numbers).T
         is_pair = first != second
         pairs = torch.cat([features[:, first[is_pair]], features[:, second[is_pair]]], 2)
-        maps = F.relu(self.pair_convolution(pairs.flatten(0, 1)))
+        maps = F.relu(self.pair(pairs.flatten(0, 1)))
         return maps.unflatten(0, (len(features), -1)).mean(1)
 
 
 def concatenate_pairs(model: UnorderedFrames) -> UnorderedFrames:
     """A copy of a model of paper B that stacks the maps of each pair, with the same weights."""
     model = copy.deepcopy(model)
-    encoder = ConcatenatedPairs(model.config)
-    encoder.load_state_dict(model.static_encoder.state_dict())
-    model.static_encoder = encoder.to(next(model.parameters()))
+    model.encoder.static.__class__ = ConcatenatedPairs
     return model

@@ -7,6 +7,8 @@ import inspect
 import json
 import os
 import re
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -57,11 +59,18 @@ def set_recipe(lesson, number, updates):
     return lesson.RECIPE | tiny | {"updates": updates}
 
 
+def place(lesson, number, device):
+    """The arguments that put a training on this device; 12 takes it from its page."""
+    lesson.device = device
+    return {} if number == "12" else {"device": device}
+
+
 def train_branch(lesson, number, path, updates):
     """The model after so many updates of the full branch, and how many were made in this call."""
-    lesson.device, data = DEVICE, make_data(number)
-    lesson.train_paper_size(path, data, seed=3, **set_recipe(lesson, number, updates))
-    return lesson.build_paper_size(0), data.draws
+    data = make_data(number)
+    recipe = set_recipe(lesson, number, updates) | place(lesson, number, DEVICE)
+    lesson.train_paper_size(path, data, seed=3, **recipe)
+    return lesson.build_paper_size(0).to(DEVICE), data.draws
 
 
 @each_page
@@ -76,7 +85,7 @@ def test_the_full_branch_trains_stops_goes_on_and_is_reloaded(number, tmp_path):
     assert changed and all(weight.isfinite().all() for weight in states[1].values())
 
 
-def train_loop(lesson, number, path, updates):
+def train_loop(lesson, number, path, updates, device="cpu"):
     """The same of the page's loop and its small model."""
     data = make_data(number)
     data.frames = data.frames[..., ::2, ::2]
@@ -84,10 +93,11 @@ def train_loop(lesson, number, path, updates):
         model = lesson.small_model(0.1, 0)
         loop = lesson.train(model, data, updates, 0, path=path)
     elif number == "22":
-        model, lesson.frames, lesson.seen = lesson.small_model(0), data, torch.ones(9, 178)
-        loop = lesson.train(model, updates, 0, path=path)
+        model = lesson.small_model(0).to(device)
+        draw = partial(lesson.draw_sets, data, torch.ones(9, 178))
+        loop = lesson.train(model, updates, 0, draw=draw, path=path)
     else:
-        model = lesson.small_model(0)
+        model = lesson.small_model(0).to(device)
         loop = lesson.train(model, data, updates, lesson.released, 0, path=path)
     assert sum(1 for _ in loop) == data.draws
     return model.state_dict(), data.draws
@@ -158,14 +168,13 @@ def fake_gpu(fake_cuda, monkeypatch):
 def run_loop(lesson, number, device):
     """Two updates of the page's own loop, with its small model."""
     lesson.device, lesson.N = device, 2
-    train_loop(lesson, number, None, 2)
+    train_loop(lesson, number, None, 2, device)
 
 
 def run_branch(lesson, number, device):
     """Two updates of its full branch, in 16 bits, without a checkpoint, which needs values."""
-    lesson.device = device
     lesson.resume = lambda path, updates, **parts: range(1, updates + 1)
-    recipe = lesson.RECIPE | TINY[number] | {"updates": 2}
+    recipe = lesson.RECIPE | TINY[number] | {"updates": 2} | place(lesson, number, device)
     lesson.train_paper_size("checkpoint", make_data(number), seed=3, **recipe)
 
 
@@ -217,24 +226,25 @@ LEFT_OUT = {"32": {f"swap_differing_{name}" for name in ("skin", "trousers", "to
 
 def judge(lesson, number, path, updates):
     """What the full branch shows of the model that it starts from, as if after so many updates."""
-    lesson.device = DEVICE
+    place(lesson, number, DEVICE)
     checkpoints.save(path, updates, model=lesson.build_paper_size(0))
     if number == "12":
         clips = MovingDigits(load_digits("test"))(40, seeded(7))
         return lesson.judge_paper_size(path, clips)
     test = sprites.load_poses("test", image_size=32)
     if number == "22":
-        lesson.test, lesson.judge = test, load_judge("sprites_poses", test.classes)
-        lesson.visible = sprites.visible_attributes(test.classes["pose"])
-        lesson.judge_classes = lambda *given: {  # each sees one motion, and what is worn
-            name: torch.zeros(len(given[1]), dtype=torch.long) for name in lesson.judge.classes
-        }
-        lesson.FOUR = [0, 1, 0, 1]
-        large = test.frames[:2].repeat_interleave(2, -1).repeat_interleave(2, -2)
-        return lesson.judge_paper_size(path, large)
-    return lesson.judge_paper_size(
-        path, sprites.load("test", image_size=64).subset(slice(0, 99, 4))
-    )
+        classes = load_judge("sprites_poses", test.classes).classes
+        visible = sprites.visible_attributes(test.classes["pose"])
+
+        def name_one(frames):  # one motion for all, and what is worn
+            return {name: torch.zeros(len(frames), dtype=torch.long) for name in classes}
+
+        lesson.FOUR, test = [0, 1, 0, 1], test.subset(slice(2))
+        large = test.frames.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        test = replace(test, frames=large)
+        return lesson.judge_paper_size(path, test, name_one, visible, DEVICE)
+    clips = sprites.load("test", image_size=64).subset(slice(0, 99, 4))
+    return lesson.judge_paper_size(path, clips, DEVICE)
 
 
 def find_missing(number, printed, updates):
@@ -345,7 +355,7 @@ def test_the_cell_trains_then_judges_then_shows(number, monkeypatch):
     page |= {"MovingDigits": MovingDigits, "plots": plots}
     page |= {"load_digits": lambda split: load_digits("test")}
     page |= {"sprites": SimpleNamespace(load=lambda split, image_size: small)}
-    page |= {"load_poses": lambda split, image_size: small}
+    page |= {"load_poses": lambda split, image_size: small, "judge": None, "visible": None}
     page |= {"show_swaps": lambda model: shown.append("32.swap")}
     exec(read_last_cell(number), page)
     assert loader.calls == ["train_paper_size", "judge_paper_size"]

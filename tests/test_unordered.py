@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from helpers import DOUBLE, FRAMES_ALONE, close, example_frames, seeded, small, within
 from torch.distributions import Bernoulli, Normal, kl_divergence
+from unbraid.lessons import n22
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.variants.painted import CONTRAST
 
@@ -22,11 +23,11 @@ def new_model(**changes):
 
 def test_what_training_begins_with():
     usual, sharp = new_model(), new_model(initial_log_variance=-4.0)
-    for name in ("static_encoder.dense", "dynamic_dense"):
+    for name in ("encoder.static.dense", "encoder.dynamic"):
         before, after = (model.get_submodule(name)[-1].bias.chunk(2) for model in (usual, sharp))
         assert torch.equal(before[0], after[0])
         assert torch.allclose(before[1] - 4, after[1], atol=1e-6)
-    prior = usual.prior(torch.randn(3, 4, generator=seeded(), **DOUBLE))
+    prior = usual.dynamic_prior(torch.randn(3, 4, generator=seeded(), **DOUBLE))
     assert not prior.mean.any() and not prior.log_variance.any()
 
 
@@ -66,8 +67,8 @@ def pair_by_pair(layer, features, pairs=True):
 @pytest.mark.parametrize("pairs", (True, False), ids=("pairs", "no pairs"))
 @pytest.mark.parametrize("length", (1, 2, 3, 10))
 def test_one_convolution_a_frame_gives_the_mean_over_pairs(length, pairs):
-    encoder = small("unordered", pairs=pairs).static_encoder
-    layer = encoder.pair_convolution
+    encoder = small("unordered", pairs=pairs).encoder.static
+    layer = encoder.pair
     features = torch.randn(2, length, 5, 4, 4, generator=seeded(), **DOUBLE).requires_grad_()
     with torch.no_grad():
         layer.bias.normal_(generator=seeded(1))
@@ -75,6 +76,8 @@ def test_one_convolution_a_frame_gives_the_mean_over_pairs(length, pairs):
     weights = torch.randn(2, 6, 4, 4, generator=seeded(2), **DOUBLE)
     fast, slow = encoder.compare(features), pair_by_pair(layer, features, pairs)
     close(fast, slow)
+    if pairs and length > 1:  # as the lesson has it, pair by pair
+        close(n22.PairEncoder.compare(encoder, features), slow)
     close(*(torch.autograd.grad((mean * weights).sum(), inputs) for mean in (fast, slow)))
 
 
@@ -86,20 +89,20 @@ def slow_bound(model, frames, generator):
         return Normal(mean, torch.exp(log_variance / 2))
 
     count, length = frames.shape[:2]
-    encoder = model.static_encoder
-    features = torch.stack([model.trunk(frames[:, i]) for i in range(length)], 1)
-    maps = pair_by_pair(encoder.pair_convolution, features, encoder.pairs)
-    q = normal(encoder.dense(F.relu(encoder.norm(encoder.convolution(maps))).flatten(1)))
+    trunk, encoder, dense = model.encoder.trunk, model.encoder.static, model.encoder.dynamic
+    features = torch.stack([trunk(frames[:, i]) for i in range(length)], 1)
+    maps = pair_by_pair(encoder.pair, features, encoder.pairs)
+    q = normal(encoder.dense(F.relu(encoder.convolution(maps)).flatten(1)))
     s = q.mean + q.stddev * torch.randn(q.mean.shape, generator=generator, **DOUBLE)
     noise = torch.randn(count, length, model.dynamic_size, generator=generator, **DOUBLE)
     p = Normal(torch.zeros_like(noise[:, 0]), 1.0)
-    if model.prior_dense is not None:
-        p = normal(model.prior_dense(s))
+    if model.config.prior_given_static:
+        p = normal(model.prior(s))
     log_likelihood, kl_d = 0, 0
     for i in range(length):
-        q_d = normal(model.dynamic_dense(torch.cat([features[:, i].flatten(1), s], 1)))
+        q_d = normal(dense(torch.cat([features[:, i].flatten(1), s], 1)))
         d = q_d.mean + q_d.stddev * noise[:, i]
-        decoded = Bernoulli(logits=model.decoder(s, d), validate_args=False)
+        decoded = Bernoulli(logits=model.decoder(torch.cat([s, d], 1)), validate_args=False)
         log_likelihood = log_likelihood + decoded.log_prob(frames[:, i]).sum((1, 2, 3))
         kl_d = kl_d + kl_divergence(q_d, p).sum(1)
     return log_likelihood, kl_divergence(q, Normal(0.0, 1.0)).sum(1), kl_d
@@ -127,7 +130,9 @@ def test_codes_are_means_and_decode_to_probabilities_for_any_number_of_frames():
     model = small("unordered")
     static, dynamic, means = model.posterior(example_frames(model))
     close(means, {"static": static.mean, "dynamic": dynamic.mean})
-    assert torch.equal(model.decode(means), torch.sigmoid(model.logits(**means)))
+    assert torch.equal(
+        model.decode(means), torch.sigmoid(model.logits(means["static"], means["dynamic"]))
+    )
     grid = torch.zeros(3, 49, 3, **DOUBLE)  # a grid of d is a sequence like any other
     assert model.decode({"static": means["static"], "dynamic": grid}).shape == (3, 49, 2, 8, 8)
 
@@ -135,13 +140,13 @@ def test_codes_are_means_and_decode_to_probabilities_for_any_number_of_frames():
 @torch.no_grad()
 def test_codes_from_the_prior_follow_what_is_given():
     model = small("unordered")
-    for layer in model.prior_dense[::2]:
+    for layer in model.prior[::2]:
         layer.weight *= 3  # so that p(d | s) differs from s to s
     new = model.generate(4000, 2, seeded())
     assert within(new["static"], 0.0) and within(new["static"].square(), 1.0)
     static = torch.randn(2, 4, generator=seeded(1), **DOUBLE)
     dynamic = model.generate(2, 4000, seeded(2), {"static": static})["dynamic"]
-    prior = model.prior(static)
+    prior = model.dynamic_prior(static)
     deviations = ((dynamic - prior.mean) / prior.standard_deviation).transpose(0, 1)
     assert within(deviations, 0.0) and within(deviations.square(), 1.0)
     assert ((prior.mean[0] - prior.mean[1]).abs() > 0.05).any()

@@ -202,7 +202,7 @@ def test_how_far_the_prior_is_from_its_average(kind, expected):
     place = {"same": 0 * number, "apart": 1000 * number, "pairs": 1000 * (number % 2)}[kind]
     mean = torch.stack([place, torch.zeros(8)], 1)[:, None]
     model = nn.Linear(1, 1)
-    model.prior = lambda static: DiagonalGaussian(mean, torch.full_like(mean, -1.0))
+    model.dynamic_prior = lambda static: DiagonalGaussian(mean, torch.full_like(mean, -1.0))
     figures = unordered.prior_from_average(model, torch.zeros(8, 3), 0)
     assert figures["prior_from_average"] == pytest.approx(expected, abs=1e-6)
 
@@ -215,7 +215,7 @@ def test_samples_of_a_wide_prior_show_most_poses_and_of_a_narrow_one_a_single_on
     painter.encode = lambda batch, noise=None: {"static": torch.eye(PEOPLE)[: len(batch.frames)]}
     mean = torch.tensor([[[5000.0, 0.0]]]).expand(PEOPLE, 1, 2)
     log_variance = torch.tensor([2 * math.log(wide), -9.0]).expand(PEOPLE, 1, 2)
-    painter.prior = lambda static: DiagonalGaussian(mean, log_variance)
+    painter.dynamic_prior = lambda static: DiagonalGaussian(mean, log_variance)
     draws = [unordered.sampled_poses(painter, sequences, Reader(sequences), s) for s in range(5)]
     found = sum(each["sampled_poses"] for each in draws) / len(draws)
     assert found == pytest.approx(expected, abs=0.04)

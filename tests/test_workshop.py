@@ -203,7 +203,7 @@ def test_another_right_answer_passes_and_gives_the_librarys_numbers(number, name
     own = inspect.getsource(getattr(lesson, changed))
     exec(inspect.getsource(lesson).replace(own, own.replace(old, new)), typed)
     case = workshop.Case(2, 3, True)
-    ours, theirs = part.run(typed, case), part.right(vars(lesson), case)
+    ours, theirs = part.run(typed, case), (part.right or part.run)(vars(lesson), case)
     for each in theirs:  # at the digits that a page prints
         torch.testing.assert_close(ours[each], theirs[each], rtol=1e-9, atol=1e-9)
 

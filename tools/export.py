@@ -19,9 +19,6 @@ CHAPTERS = ("11", "12", "14", "15", "22", "32")
 FOLDER = files.ROOT / "lib" / "unbraid" / "lessons"
 DRAWING = {"plt", "plots"}
 DEVICE = 'device = torch.device("cpu")  # a page takes what it finds'
-GIVEN = {  # what functions of a chapter take from its page: None, until somebody sets it
-    "22": {"frames", "judge", "poses", "seen", "some", "test", "visible", "watched", "who"},
-}
 
 
 def renew() -> list[Path]:
@@ -35,19 +32,13 @@ def renew() -> list[Path]:
 def write_module(number: str, folder: Path | None = None) -> str:
     """The source of a chapter's module. folder: of the notebooks, else those of the clone."""
     page = Page(*files.select_notebooks(folder, number))
-    given = GIVEN.get(number, set())
-    wanted = page.list_kept({"device", *given})
+    wanted = page.list_kept({"device"})
     needed = set().union(*(page.uses[name] for name in wanted)) - set(wanted)
     constants = [name for name in page.sources if name in needed and page.is_constant(name)]
     needed = needed.union(*(page.uses[name] for name in constants)) - set(constants)
 
     values = [page.sources[name] for name in constants]
     values += [DEVICE] if "device" in needed else []
-    if given:
-        values += [
-            "# Of the page: whoever uses the module sets them.",
-            " = ".join(sorted(given)) + " = None",
-        ]
     title = f'"""What notebook {number} defines; written by `python -m tools export`."""'
     head = [title, page.write_imports(needed), "\n".join(values)]
     definitions = [page.sources[name] for name in wanted]

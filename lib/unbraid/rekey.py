@@ -1,4 +1,4 @@
-"""python -m unbraid rekey: weights of papers A and B under the names that the lessons' classes have.
+"""python -m unbraid rekey: weights of papers A and B under the names of the lessons' classes.
 
 Files that were written before 2026-12 have the names of classes that the library had beside them.
 """
@@ -6,6 +6,7 @@ Files that were written before 2026-12 have the names of classes that the librar
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,35 @@ RENAMED = {  # by class, also of those below it: how a name began, and how it be
         "posterior.": "filter.posterior.",
         "transitions.": "filter.transitions.",
     },
+    "UnorderedFrames": {
+        "trunk.": "encoder.trunk.",
+        "static_encoder.pair_convolution.": "encoder.static.pair.",
+        "static_encoder.norm.": "encoder.static.convolution.1.",
+        "static_encoder.": "encoder.static.",
+        "dynamic_dense.": "encoder.dynamic.",
+        "prior_dense.": "prior.",
+    },
 }
+
+
+def list_parts(model: SequenceModel) -> dict[str, str]:
+    """What RENAMED has of a model's class, and of paper B what depends on the layers it has."""
+    kinds = [each.__name__ for each in type(model).__mro__ if each.__name__ in RENAMED]
+    if kinds != ["UnorderedFrames"]:
+        return RENAMED[kinds[0]] if kinds else {}
+    config: Any = model.config
+    step = 3 if config.normalise else 2  # layers: a convolution, its norm, a ReLU
+    numbered: dict[str, str] = {}
+    if config.normalise:
+        numbered["static_encoder.convolution."] = "encoder.static.convolution.0."
+    if not hasattr(config, "palette"):  # a decoder that paints has its old names
+        count = len(config.widths) - 1
+        numbered["decoder.first."] = "decoder.0."
+        numbered["decoder.last."] = f"decoder.{3 + step * count}."
+        for stage in range(count):
+            numbered[f"decoder.stages.{stage}."] = f"decoder.{3 + step * stage}."
+            numbered[f"decoder.norms.{stage}."] = f"decoder.{4 + step * stage}."
+    return numbered | RENAMED["UnorderedFrames"]
 
 
 def rename(name: str, parts: dict[str, str]) -> str:
@@ -42,8 +71,7 @@ def rekey(path: Path | str) -> bool:
     model = SequenceModel.make(described, path)
     if old.keys() == model.state_dict().keys():
         return False
-    tables = [RENAMED[each.__name__] for each in type(model).__mro__ if each.__name__ in RENAMED]
-    parts = tables[0] if tables else {}
+    parts = list_parts(model)
     renamed = {name: rename(name, parts) for name in old}
     if unknown := sorted(set(renamed.values()) ^ model.state_dict().keys()):
         kind = f"old or new names of {type(model).__name__}"

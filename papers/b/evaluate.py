@@ -59,7 +59,7 @@ def prior_from_average(model: UnorderedFrames, static: Tensor, seed: int) -> Fig
     """prior_from_average: the mean over test sequences of KL(p(d | s) || average over all s) in
     nats per frame, by draws of d. It is the information of d about s under the prior: 0 where
     p(d | s) is the same for all s, at most the logarithm of their number."""
-    prior = model.prior(static.to(device_of(model)))  # static: (M, D)
+    prior = model.dynamic_prior(static.to(device_of(model)))  # static: (M, D)
     mean = prior.mean[:, 0].double().cpu()  # (M, d)
     deviation = prior.standard_deviation[:, 0].double().cpu()
     generator, values = encoded.seeded(40_000 + seed), []
@@ -79,7 +79,7 @@ def sampled_poses(model: UnorderedFrames, read: Sequences, judge: FrameJudge, se
     poses drawn alike, n of them in n draws, 1 - (1 - 1 / n)^n would be seen: .63."""
     generator, poses = encoded.seeded(60_000 + seed), len(judge.classes["pose"])
     static = encode_all(model, read, generator)["static"]
-    prior = model.prior(static.to(device_of(model)))
+    prior = model.dynamic_prior(static.to(device_of(model)))
     shape = (len(static), poses, prior.mean.shape[-1])
     noise = torch.randn(shape, generator=generator).to(prior.mean)
     counts = []

@@ -37,14 +37,14 @@ class DistinctFrames(PaintedFrames):
             raise ValueError(f"frames: expected an even number to divide, found {length}")
         noise = self.as_noise(noise, count, length)
         read, scored = self.features(frames).chunk(2, 1)
-        static = self.static_encoder(read)
+        static = self.static_posterior(read)
         s = static.draw(noise["static"])
         dynamic = self.dynamic_posterior(scored, s)
         d = dynamic.draw(noise["dynamic"][:, length // 2 :])
         log_likelihood = bernoulli_log_likelihood(frames[:, length // 2 :], self.logits(s, d))
         divergences = {
             "static": kl(static, standard_normal_like(s)),
-            "dynamic": kl(dynamic, self.prior(s)).sum(1),
+            "dynamic": kl(dynamic, self.dynamic_prior(s)).sum(1),
         }
         return Bound(log_likelihood.sum(1), divergences, length // 2)
 
@@ -75,7 +75,7 @@ class NormalFrames(UnorderedFrames):
         means, variance = self.decode(codes), self.config.variance
         divergences = {
             "static": kl(static, standard_normal_like(static.mean)),
-            "dynamic": kl(dynamic, self.prior(codes["static"])).sum(1),
+            "dynamic": kl(dynamic, self.dynamic_prior(codes["static"])).sum(1),
         }
         log_likelihood = gaussian_log_likelihood(frames, means, variance).sum(1)  # (B,)
         return Bound(log_likelihood, divergences, frames.shape[1])

@@ -28,7 +28,7 @@ def look(model: n32.SingleElement, clips: Sequences) -> dict[str, float]:
     """Scores of the swaps, and how well a probe reads the direction from a draw."""
     model.eval()
     row = n32.score_swaps(clips, *n32.swap_all(model, clips))
-    parts = (clips.frames / 255).to(n32.device).split(300)
+    parts = (clips.frames / 255).split(300)
     with torch.no_grad():
         q = [model.posterior(part, torch.zeros_like) for part in parts]
     draws = {"s": torch.cat([n32.draw(q_s) for q_s, _ in q]).cpu()}

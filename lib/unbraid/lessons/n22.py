@@ -4,29 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from unbraid.checkpoints import load, resume
-from unbraid.data.sprites import POSE_LABELS
-from unbraid.measures.judges import judge_classes
 from unbraid.paper_size import Row, print_verdict
 
 PAPER = {"C": 256, "width": 512, "hidden": 512, "D": 512, "d": 2}
 SMALL = {"C": 96, "width": 64, "hidden": 128, "D": 64, "d": 2}
-RENAMED = {
-    "static_encoder": "encoder.static",
-    "pair_convolution": "pair",
-    "dynamic_dense": "encoder.dynamic",
-    "prior_dense": "prior",
-    "first": "0",  # of the decoder, as the next three
-    "stages.0": "3",
-    "stages.1": "5",
-    "last": "7",
-}
 N = 4  # frames of a sample
 BY_WORTH = ("hair", "top", "trousers", "skin")
 FOUR = [0, 2, 3, 5]  # test characters that differ in every attribute
 RECIPE = {"updates": 43_000, "batch": 120, "count": 10, "rate": 1e-4}
-device = torch.device("cpu")  # a page takes what it finds
-# Of the page: whoever uses the module sets them.
-frames = judge = poses = seen = some = test = visible = watched = who = None
 
 
 def paper_networks(size, side=32):
@@ -170,12 +155,6 @@ def small_networks(size):
     return nn.Sequential(*trunk), nn.Sequential(*decoder)
 
 
-def rename(name):
-    for theirs, ours in RENAMED.items():
-        name = name.replace(theirs, ours)
-    return name.replace("trunk", "encoder.trunk")
-
-
 def H(mean):
     """The entropy in (3) of each value, in nats."""
     return -(torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean))
@@ -187,7 +166,7 @@ def pick(allowed, N, generator):
     return chances.topk(N, dim=1).indices
 
 
-def draw_sets(generator, count=8):
+def draw_sets(frames, seen, generator, count=8):
     """N frames of each of `count` random characters, (B, N, 3, 32, 32)."""
     rows = torch.randint(len(frames), (count,), generator=generator)
     poses = pick(seen[rows], N, generator)
@@ -195,13 +174,13 @@ def draw_sets(generator, count=8):
 
 
 def initialise(model, draw_weights=nn.init.xavier_uniform_):
-    """Initial weights, the paper's or others; returns the model on the device."""
+    """Initial weights, the paper's or others; returns the model."""
     for layer in model.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             draw_weights(layer.weight)
             nn.init.zeros_(layer.bias)
     nn.init.zeros_(model.prior[-1].weight)  # p(d | s) starts out as N(0, I)
-    return model.to(device)
+    return model
 
 
 def small_model(seed, draw_weights=nn.init.xavier_uniform_):
@@ -214,15 +193,16 @@ def add(error, kl_s, kl_d):
     return error + kl_s + kl_d  # minus the bound
 
 
-def train(model, updates, seed, objective=add, adam=None, draw=None, path=None):
+def train(model, updates, seed, objective=add, adam=None, *, draw, path=None):
     """The training loop; after each update it gives the terms of the loss."""
     generator = torch.Generator().manual_seed(seed)
     adam = adam or torch.optim.Adam(model.parameters(), lr=1e-3)
+    device = next(model.parameters()).device
     D, d = model.prior[0].in_features, model.prior[-1].out_features // 2
     parts = {"model": model, "adam": adam, "generator": generator}
     in_16_bits = device.type == "cuda" and path is not None
     for update in resume(path, updates, **parts):  # 1, 2, ...
-        x = (draw or draw_sets)(generator).to(device)  # (B, N, 3, H, W)
+        x = draw(generator).to(device)  # (B, N, 3, H, W)
         noise_s = torch.randn(len(x), D, generator=generator).to(device)
         noise_d = torch.randn(*x.shape[:2], d, generator=generator).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
@@ -236,13 +216,15 @@ def train(model, updates, seed, objective=add, adam=None, draw=None, path=None):
 
 
 @torch.no_grad()
-def judge_watched(model):
-    """Codes of the watched frames, and the shares right of what is decoded."""
-    s, d = model.encode(watched)
-    named = judge_classes(judge, model.decode(s, d).cpu().flatten(0, 1))
+def judge_watched(model, test, poses, judge, visible):
+    """Codes of test characters in these poses, and the shares right when decoded."""
+    who = torch.arange(len(poses))[:, None]
+    x = (test.frames[who, poses].float() / 255).to(next(model.parameters()).device)
+    s, d = model.encode(x)
+    named = judge(model.decode(s, d).cpu().flatten(0, 1))
     shares = {}
     for name in BY_WORTH:
-        is_right = named[name].view_as(poses) == test.labels[name][:some, None]
+        is_right = named[name].view_as(poses) == test.labels[name][who]
         shares[name] = is_right[visible[name][poses]].float().mean().item()
     return s, d, shares
 
@@ -256,11 +238,11 @@ def make_grid(d, side, share):
 
 
 @torch.no_grad()
-def judge_plane(model, s, points):
+def judge_plane(model, s, points, judge):
     """The motion that the judge names at each point with each s, (characters, points)."""
     motions = []
     for one in s.split(1):
-        named = judge_classes(judge, model.decode(one, points[None])[0].cpu())
+        named = judge(model.decode(one, points[None])[0].cpu())
         motions.append(4 * named["action"] + named["direction"])
     return torch.stack(motions)
 
@@ -271,24 +253,23 @@ def coherence(motions):
 
 
 @torch.no_grad()
-def draw_absent(model, s, on_test=False):
+def draw_absent(model, s, frames, seen, test, on_test=False):
     """Characters in poses they lack; d is a test character's, or on_test all is."""
     generator = torch.Generator().manual_seed(0)
-    allowed, sheets = seen[::5][:some], frames[::5][:some]
+    allowed, sheets = seen[::5][: len(s)], frames[::5][: len(s)]
+    who = torch.arange(len(s))[:, None]
     own = sheets[who, pick(allowed, N, generator)].float() / 255
-    pose = pick(1 - allowed, 1, generator)  # (some, 1): never in training
-    other = (test.frames[who, pose].float() / 255).to(device)
+    pose = pick(1 - allowed, 1, generator)  # (B, 1): never in training
+    other = (test.frames[who, pose].float() / 255).to(s.device)
     d, _ = model.encoder.read_d(model.encoder.extract(other), s)
-    s = s if on_test else model.encode(own.to(device))[0]
+    s = s if on_test else model.encode(own.to(s.device))[0]
     return model.decode(s, d)[:, 0].cpu(), pose[:, 0]
 
 
-def count_absent(model, s, on_test=False):
-    """How often the judge names the right action and direction in them."""
-    drawn, pose = draw_absent(model, s, on_test)
-    named = judge_classes(judge, drawn)
-    is_right = named["action"] == POSE_LABELS["action"][pose]
-    is_right &= named["direction"] == POSE_LABELS["direction"][pose]
+def count_right(drawn, pose, judge, motion):
+    """How often the judge names the motion of the pose, action and direction."""
+    named = judge(drawn)
+    is_right = 4 * named["action"] + named["direction"] == motion[pose]
     return is_right.float().mean().item()
 
 
@@ -298,31 +279,32 @@ def build_paper_size(seed):
     return initialise(UnorderedFrames(networks, **PAPER))
 
 
-def train_paper_size(path, sheets, seed, updates, batch, count, rate):
+def train_paper_size(path, sheets, seed, device, updates, batch, count, rate):
     """Called again, it continues at the checkpoint that `path` names."""
-    big, on_gpu = build_paper_size(seed), device.type == "cuda"
-    adam = torch.optim.Adam(big.parameters(), rate, fused=on_gpu)
+    big = build_paper_size(seed).to(device)
+    adam = torch.optim.Adam(big.parameters(), rate, fused=device.type == "cuda")
 
     def draw_big(generator):  # (B, N, 3, 64, 64)
         rows = torch.randint(len(sheets), (batch, 1), generator=generator)
         poses = pick(torch.ones(batch, 178), count, generator)
         return sheets[rows, poses].float() / 255
 
-    for update, terms in train(big, updates, seed, add, adam, draw_big, path):
+    for update, terms in train(big, updates, seed, adam=adam, draw=draw_big, path=path):
         if update % 1000 == 0:
             print(f"update {update}: {sum(terms) / count:.1f} nats per frame")
 
 
 @torch.no_grad()
-def judge_paper_size(path, sheets):
+def judge_paper_size(path, test, judge, visible, device):
     """The reloaded model's plane beside our bar; four characters at nine points."""
-    big, rows = build_paper_size(0), torch.arange(len(sheets))[:, None]
+    big, sheets = build_paper_size(0).to(device), test.frames[:100]
+    rows = torch.arange(len(sheets))[:, None]
     done = load(path, model=big)
     poses = pick(torch.ones(len(sheets), 178), 10, torch.Generator().manual_seed(0))
     s, d = big.encode(sheets[rows, poses].float().to(device) / 255)
     points = make_grid(d, 12, share=0.95)
     grids = torch.cat([big.decode(one, points[None]).cpu() for one in s.split(1)])
-    named = judge_classes(judge, grids.flatten(0, 1))  # of each grid, (144,)
+    named = judge(grids.flatten(0, 1))  # of each grid, (144,)
     named = {name: kinds.view(len(s), -1) for name, kinds in named.items()}
     motions = 4 * named["action"] + named["direction"]
     found = [Row("same motion at a point", coherence(motions), 0.9, "higher")]

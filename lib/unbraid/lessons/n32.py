@@ -9,13 +9,7 @@ from unbraid.paper_size import Row, print_verdict
 
 SMALL = {"features": 96, "hidden": 32, "units": 64, "S": 32, "D": 32}
 PAPER = {"features": 256, "hidden": 64, "units": 256, "S": 256, "D": 256}
-GRADIENTS = {  # ours: the library's name
-    "posterior.encoder.0": "codec.encoder.0",
-    "posterior.static.mean": "static_head.2.mean",
-    "prior.head.mean": "prior.head.mean",
-}
 RECIPE = {"updates": 140_000, "batch": 128, "rate": 2e-3}  # the released one
-device = torch.device("cpu")  # a page takes what it finds
 
 
 def kl(q, p=None):
@@ -173,10 +167,10 @@ def show_pairs(is_training, ours, theirs, typed, library):
     names = "frames", "anchor", "KL of s", "KL of d"
     for name, mine, other in zip(names, ours, theirs, strict=True):
         print(f"  {name:8} {mine:15.8f} {other:15.8f}")
-    for mine, other in GRADIENTS.items():
-        norms = (typed.get_submodule(mine), library.get_submodule(other))
-        mine_norm, other_norm = (layer.weight.grad.norm() for layer in norms)
-        print(f"  gradient {mine_norm:14.8f} {other_norm:15.8f}  of {mine}")
+    for part in ("codec.encoder.0", "static_head.2.mean", "prior.head.mean"):
+        norms = typed.get_submodule(rename(part)), library.get_submodule(part)
+        mine, other = (layer.weight.grad.norm() for layer in norms)
+        print(f"  gradient {mine:14.8f} {other:15.8f}  of {rename(part)}")
 
 
 def released(share):
@@ -192,7 +186,7 @@ def prices(share):
 
 def small_model(seed):
     torch.manual_seed(seed)
-    return SingleElement(small_networks(96, 32 + 32), **SMALL).to(device)
+    return SingleElement(small_networks(96, 32 + 32), **SMALL)
 
 
 def give_start(model):
@@ -204,6 +198,7 @@ def give_start(model):
 
 def train(model, clips, updates, weigh, seed, batch=8, rate=2e-3, path=None):
     """The training loop; after each update it gives the four terms."""
+    device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
@@ -224,7 +219,7 @@ def train(model, clips, updates, weigh, seed, batch=8, rate=2e-3, path=None):
 
 def swap_all(model, clips, step=4):
     """Every step-th clip with another's s: the nearest of all clips, and both donors."""
-    real = clips.frames / 255  # (N, T, 3, H, W)
+    real, device = clips.frames / 255, next(model.parameters()).device
     gives_d = torch.arange(0, len(real), step)
     chance = torch.Generator().manual_seed(0)
     gives_s = torch.randint(len(real), gives_d.shape, generator=chance)
@@ -257,21 +252,21 @@ def build_paper_size(seed):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
-    return big.to(device)
+    return big
 
 
-def train_paper_size(path, films, seed, updates, **recipe):
+def train_paper_size(path, films, seed, device, updates, **recipe):
     """Called again, it continues at the checkpoint that `path` names."""
-    big = build_paper_size(seed)
+    big = build_paper_size(seed).to(device)
     recipe |= {"weigh": released, "seed": seed, "path": path}
     for update, terms in train(big, films, updates, **recipe):
         if update % 1000 == 0:
             print(f"update {update}: the terms of (1) {np.round(terms, 1)}")
 
 
-def judge_paper_size(path, clips):
+def judge_paper_size(path, clips, device):
     """The reloaded model; its swaps of test clips are held against our bar."""
-    big = build_paper_size(0)
+    big = build_paper_size(0).to(device)
     done = load(path, model=big)
     shares = score_swaps(clips, *swap_all(big.eval(), clips))
     names = {"swaps with d": "direction with d", "true clip nearest": "true clip"}

@@ -1,12 +1,13 @@
 """A variant of paper B's model that the paper does not have: colours reach everywhere."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.unordered import SIDE, Decoder, UnorderedFrames, UnorderedFramesConfig
+from ..models.unordered import SIDE, UnorderedFrames, UnorderedFramesConfig
 
 CONTRAST = 3.0
 """Multiplies the palette's colours, so that they differ: a logit of 3 is a value of .95."""
@@ -26,11 +27,19 @@ class PaintedFramesConfig(UnorderedFramesConfig):
     palette: int = field(default=12, metadata={"least": 0})
 
 
-class PaintingDecoder(Decoder):
-    """Logits of frames (N, C, H, W) of s (N, D) and d (N, d), painted as the config says."""
+class PaintingDecoder(nn.Module):
+    """Logits of frames (N, C, H, W) of s and d (N, D + d), painted as the config says."""
 
     def __init__(self, config: PaintedFramesConfig):
-        super().__init__(config, config.channels + config.palette)
+        super().__init__()
+        widths, normalise = config.widths, config.normalise
+        self.sizes, self.slope = (config.static_size, config.dynamic_size), config.decoder_slope
+        self.first = nn.Linear(sum(self.sizes), SIDE * SIDE * widths[-1])
+        self.stages, self.norms = nn.ModuleList(), nn.ModuleList()
+        for before, after in pairwise(widths[::-1]):
+            self.stages.append(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=not normalise))
+            self.norms.append(nn.BatchNorm2d(after) if normalise else nn.Identity())
+        self.last = nn.ConvTranspose2d(widths[0], config.channels + config.palette, 4, 2, 1)
         self.channels = config.channels
         self.multiplied = config.multiplied
         if self.multiplied:
@@ -44,9 +53,10 @@ class PaintingDecoder(Decoder):
         if config.palette:
             self.palette = nn.Linear(config.static_size, config.channels * config.palette)
 
-    def forward(self, static: Tensor, dynamic: Tensor) -> Tensor:
-        """Logits (N, C, H, W) of the values of p(x | s, d), of s (N, D) and d (N, d)."""
-        first = self.first(torch.cat([static, dynamic], -1))
+    def forward(self, codes: Tensor) -> Tensor:
+        """Logits (N, C, H, W) of the values of p(x | s, d), of s and d (N, D + d)."""
+        static, dynamic = codes.split(self.sizes, -1)
+        first = self.first(codes)
         if self.multiplied:
             first = first + self.static_factor(static) * self.dynamic_factor(dynamic)
         maps = F.leaky_relu(first, self.slope).unflatten(-1, (-1, SIDE, SIDE))

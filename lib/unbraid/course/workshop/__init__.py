@@ -495,8 +495,8 @@ def to_library(model: Any) -> Any:
         raise TypeError(f"model: expected a typed class of {', '.join(NUMBERS)}, found {own}")
     config = import_module(f"{__name__}.n{NUMBERS[name]}").read_config(model)
     library = getattr(unbraid, name)(**config).to(next(model.parameters()))
-    rename = import_module(f"unbraid.lessons.n{NUMBERS[name]}").rename
-    weights = model.state_dict()
+    lesson, weights = import_module(f"unbraid.lessons.n{NUMBERS[name]}"), model.state_dict()
+    rename = getattr(lesson, "rename", str)  # of paper C alone
     mine = {theirs: weights[rename(theirs)] for theirs in library.state_dict()}
     library.load_state_dict(mine)
     return library.train(model.training)

@@ -28,6 +28,7 @@ from unbraid.course.workshop import (
     to_library,
     with_gradients,
 )
+from unbraid.lessons import n32
 
 WANTED = ("SingleElement", "paper_networks", "small_networks", "train")
 SIZES = {"features": 5, "hidden": 4, "units": 3, "S": 2, "D": 6}
@@ -175,11 +176,7 @@ def run_train(names: Names, _: Case) -> Names:
     return found | stop_and_go_on(start, new, 4)
 
 
-GRADIENTS = {  # of the typed class: the library's name
-    "posterior.encoder.0": "codec.encoder.0",
-    "posterior.static.mean": "static_head.2.mean",
-    "prior.head.mean": "prior.head.mean",
-}
+GRADIENTS = ("codec.encoder.0", "static_head.2.mean", "prior.head.mean")  # at parts of the library
 
 
 def run_equality(names: Names, case: Case, is_library: bool = False) -> Names:
@@ -192,8 +189,9 @@ def run_equality(names: Names, case: Case, is_library: bool = False) -> Names:
         terms = measure_library(model, x) if is_library else take_terms(model.loss(x))
     terms.sum().backward()
     found: Names = dict(zip(TERMS, terms, strict=True))
-    for mine, theirs in GRADIENTS.items():
-        found[GRADIENT + mine] = model.get_submodule(theirs if is_library else mine).weight.grad
+    for part in GRADIENTS:
+        mine = n32.rename(part)
+        found[GRADIENT + mine] = model.get_submodule(part if is_library else mine).weight.grad
     return found
 
 
