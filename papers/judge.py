@@ -24,8 +24,8 @@ from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.measures.judges import Classes, FrameJudge, SequenceJudge, load_judge
-from unbraid.progress import progress_bar
-from unbraid.schedules import schedule_value
+from unbraid.support.progress import progress_bar
+from unbraid.support.schedules import schedule_value
 
 from papers import settings as sections
 from papers.datasets import Sampler, load_sequences, sources_of

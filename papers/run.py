@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from unbraid import files, records, training
 from unbraid.checks import ResultsError, SettingsError, check_name, refuse
 from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
-from unbraid.schedules import Curve, Schedule, schedule_value
+from unbraid.support.schedules import Curve, Schedule, schedule_value
 
 from papers import ledger
 from papers.datasets import LOADERS, Sampler, list_options

@@ -5,7 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from unbraid.progress import is_watched, progress_bar
+from unbraid.support.progress import is_watched, progress_bar
 
 
 class Terminal(io.StringIO):

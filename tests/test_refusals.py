@@ -35,8 +35,8 @@ from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.paper_size import Row, print_verdict
-from unbraid.progress import progress_bar
-from unbraid.schedules import Schedule, schedule_value
+from unbraid.support.progress import progress_bar
+from unbraid.support.schedules import Schedule, schedule_value
 from unbraid.variants import PublishedSeries
 
 from papers.encoded import generation_scores

@@ -12,7 +12,7 @@ from unbraid import files, records, training
 from unbraid.checks import ResultsError, SettingsError
 from unbraid.data.sequences import Sequences
 from unbraid.measures.judges import load_judge
-from unbraid.schedules import schedule_value
+from unbraid.support.schedules import schedule_value
 from unbraid.training import TrainingError
 
 from papers import datasets, judge, ledger, provenance, run, settings, verify

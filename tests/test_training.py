@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch.backends.cpu import get_cpu_capability
 from unbraid import training
 from unbraid.data.moving_digits import Digits, MovingDigits
-from unbraid.schedules import Schedule, schedule_value
-from unbraid.tensors import read_tensors
+from unbraid.support.schedules import Schedule, schedule_value
+from unbraid.support.tensors import read_tensors
 from unbraid.training import TrainingError, fit, read_rows
 
 from papers.run import LogarithmicSchedule

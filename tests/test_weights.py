@@ -14,7 +14,7 @@ from unbraid.models.base import SequenceModel
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
-from unbraid.tensors import read_tensors
+from unbraid.support.tensors import read_tensors
 from unbraid.variants import AblatedElement
 
 SMALL = {"image_size": 16, "width": 4, "features": 8, "hidden": 8}

@@ -24,7 +24,7 @@ import nbformat
 from filelock import FileLock
 from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
-from unbraid.progress import progress_bar
+from unbraid.support.progress import progress_bar
 
 from tools.editions import LINK, make_student
 from tools.files import copy_drawings, select_notebooks, tags, write

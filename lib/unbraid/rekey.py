@@ -14,7 +14,7 @@ import unbraid.variants  # noqa: F401 - files name its classes
 from unbraid import files, records
 from unbraid.checks import ResultsError
 from unbraid.models.base import SequenceModel
-from unbraid.tensors import DIGEST, read_tensors, read_weights, write_tensors
+from unbraid.support.tensors import DIGEST, read_tensors, read_weights, write_tensors
 
 RENAMED = {  # by class, also of those below it: how a name began, and how it begins now
     "IndependentPrediction": {

@@ -16,9 +16,9 @@ from torch import Generator, Tensor, nn
 from unbraid import checks
 from unbraid.checks import check_field, check_name, check_number, check_type, check_whole, refuse
 from unbraid.models.base import Batch, BatchLike, Bound, SequenceModel
-from unbraid.progress import progress_bar
-from unbraid.schedules import Curve, check_curve, schedule_value
-from unbraid.tensors import is_whole, read_tensors, write_tensors
+from unbraid.support.progress import progress_bar
+from unbraid.support.schedules import Curve, check_curve, schedule_value
+from unbraid.support.tensors import is_whole, read_tensors, write_tensors
 
 # The type that weights and batches get, or None: they keep theirs. In float16 the bound overflows.
 PRECISIONS = {

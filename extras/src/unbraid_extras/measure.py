@@ -24,7 +24,7 @@ from unbraid.checks import check_seed, check_type, number_groups, to_index
 from unbraid.measures.doubts import doubt_index, doubt_matrix, doubt_spellings
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
-from unbraid.readable import Readable
+from unbraid.support.readable import Readable
 
 from unbraid_extras.arrays import LARGEST_SEED, MADE_BY, Arrays, Named, check_inputs
 from unbraid_extras.disentanglement import ross_all, scores

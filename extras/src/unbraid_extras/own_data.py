@@ -20,8 +20,8 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
 from unbraid.measures.doubts import doubt_spellings
-from unbraid.progress import progress_bar
-from unbraid.readable import Readable
+from unbraid.support.progress import progress_bar
+from unbraid.support.readable import Readable
 
 from unbraid_extras import own_files, own_tables
 from unbraid_extras.own_files import RawSequences, Values

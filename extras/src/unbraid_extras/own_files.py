@@ -23,7 +23,7 @@ import torch
 from PIL import Image, ImageOps, ImageSequence
 from unbraid.checks import check_field
 from unbraid.data import speech
-from unbraid.progress import progress_bar
+from unbraid.support.progress import progress_bar
 
 from unbraid_extras.tables import normalise
 

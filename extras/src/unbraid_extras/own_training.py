@@ -24,7 +24,7 @@ from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
-from unbraid.progress import in_notebook
+from unbraid.support.progress import in_notebook
 from unbraid.training import TrainingError, choose_accelerator, fit, read_rows
 from unbraid.variants import SpeechElement
 

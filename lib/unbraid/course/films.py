@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 
 from unbraid.checks import check_field, check_type, check_whole, refuse
 from unbraid.course.images import as_clips, picture, show_image
-from unbraid.progress import is_watched
+from unbraid.support.progress import is_watched
 
 if TYPE_CHECKING:
     from torch import Tensor

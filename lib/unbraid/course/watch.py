@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from unbraid.checks import check_type
 from unbraid.course import plots
-from unbraid.progress import is_watched
+from unbraid.support.progress import is_watched
 
 Step = TypeVar("Step")
 PAUSE = 3.0  # seconds between two figures, at least

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unbraid.checks import check_field, check_name, check_names, check_type, refuse
-from unbraid.readable import Readable
+from unbraid.support.readable import Readable
 
 FEW = 5  # sequences: of more, rows drawn at random are hardly ever the first two alone
 

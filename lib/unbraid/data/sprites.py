@@ -25,7 +25,7 @@ from torch import Tensor
 from unbraid.checks import check_name, check_names
 from unbraid.data.fetch import SOURCES, cache_directory, data_error, files
 from unbraid.data.sequences import Sequences
-from unbraid.progress import progress_bar
+from unbraid.support.progress import progress_bar
 
 ATTRIBUTES = ("skin", "trousers", "top", "hair")  # of characters: what stays the same
 LAYERS = ("body", "bottomwear", "topwear", "hair")  # their folders; on top come the same shoes

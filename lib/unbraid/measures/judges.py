@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from unbraid import records
 from unbraid.checks import ResultsError, check_field, check_names, check_type, refuse
 from unbraid.networks import evaluating, frame_encoder
-from unbraid.tensors import read_weights
+from unbraid.support.tensors import read_weights
 
 JUDGED_AT_ONCE = 128  # frames judged at a time, in whole clips
 STRAY = 0.1  # mean distance of pixels from [0, 1] up to which frames count as decoded ones

@@ -27,7 +27,7 @@ from unbraid import checks
 from unbraid.checks import check_field, check_name, check_whole, measurable_array, refuse
 from unbraid.measures import doubts
 from unbraid.measures.intervals import ratio_limits
-from unbraid.readable import Readable
+from unbraid.support.readable import Readable
 
 PROBES = {  # one for every model and factor, as a function of the number of units of the code
     ("linear", "classes"): lambda width: LogisticRegression(C=1 / width, max_iter=1000),

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from unbraid.checks import ResultsError, check_field, check_number, check_type, check_whole, refuse
 from unbraid.distributions import has_values
-from unbraid.tensors import read_weights, write_tensors
+from unbraid.support.tensors import read_weights, write_tensors
 
 from .guards import Guarded, check_batch, check_config, check_value
 
