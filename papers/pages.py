@@ -20,7 +20,6 @@ from papers import claims
 from papers.claims import Claim, Figure, read_claims
 from papers.tables import format_mean, format_number, markdown_table, tabulate_metrics
 
-PAPERS = {"A": "13", "B": "20", "C": "30"}  # the notebook of each part that shows its claims
 FULL = "single_element/sprites/full/published-seed0"
 HEAD = "claims"  # the tag of the cell that shows them
 BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # of README.md, between marks
@@ -185,14 +184,18 @@ def render_readme(page: str) -> str:
 def find_old_heads(page: str) -> list[str]:
     """A line for each notebook whose head is not the one of a page; none without a page."""
     faults = []
-    for paper, number in PAPERS.items() if page else ():
-        for path in sorted((records.results().parent / "notebooks").glob(f"{number}_*.ipynb")):
-            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-            heads = [cell for cell in cells if HEAD in cell["metadata"].get("tags", [])]
-            texts = ["".join(cell["source"]) for cell in heads]
-            if texts != [render_head(paper, page)]:
+    for path in sorted((records.results().parent / "notebooks").glob("*.ipynb")) if page else ():
+        text = path.read_text(encoding="utf-8")
+        for cell in json.loads(text)["cells"] if f'"{HEAD}"' in text else ():
+            is_head = HEAD in cell["metadata"].get("tags", [])
+            if is_head and "".join(cell["source"]) != render_head(name_paper(path), page):
                 faults.append(f"{path}: its table of claims is old; run: python -m tools footer")
     return faults
+
+
+def name_paper(notebook: Path) -> str:
+    """The paper that a notebook's part is about: "A" of 13."""
+    return chr(ord("@") + int(notebook.name[0]))
 
 
 # ---- all pages

@@ -7,6 +7,7 @@ from math import nan
 
 import pandas as pd
 import pytest
+from helpers import NOTEBOOKS
 from jinja2 import UndefinedError
 from unbraid import records
 from unbraid.checks import ResultsError
@@ -402,7 +403,10 @@ def test_reproduction_has_a_sentence_and_the_numbers_of_every_claim():
         for _title, *values in claim.list_figures():
             assert all(f"| {value} |" in part for value in values if value)
     (block,) = re.findall(pages.BLOCK, pages.render_readme(page), flags=re.DOTALL)
-    assert [line[:13] for line in block.splitlines()] == [f"- **Paper {name}.*" for name in "ABC"]
+    papers = list(dict.fromkeys(claim.paper for claim in named.values()))
+    assert [line[:13] for line in block.splitlines()] == [f"- **Paper {name}.*" for name in papers]
+    heads = [path for path in NOTEBOOKS if f'"{pages.HEAD}"' in path.read_text(encoding="utf-8")]
+    assert [pages.name_paper(path) for path in heads] == papers  # one notebook of each
 
 
 def test_the_numbers_of_a_claim_have_no_empty_column(toy):

@@ -22,11 +22,10 @@ def attach(book: NotebookNode, notebook: Path) -> None:
     A cell tagged as the head of a part gets the table of its paper's pages. notebook: where it
     lies, or will lie, among the others.
     """
-    papers = {number: paper for paper, number in pages.PAPERS.items()}
     for cell in book.cells:
         if pages.HEAD in tags(cell):
             page = pages.render_reproduction()
-            cell.source = pages.render_head(papers[notebook.name[:2]], page)
+            cell.source = pages.render_head(pages.name_paper(notebook), page)
     book.cells = [cell for cell in book.cells if "footer" not in tags(cell)]
     notebooks = sorted({*notebook.parent.glob("[0-9]*.ipynb"), notebook})
     place = notebooks.index(notebook)
