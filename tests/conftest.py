@@ -150,11 +150,11 @@ def without_gradients():
         yield
 
 
-def move(module, device):
+def move(module, device=None, *_, memory_format=None):
     """`Module.to` for fake tensors, which cannot take a parameter's place in memory."""
     import torch
 
-    for part in module.modules():
+    for part in module.modules() if device else ():
         for name, weight in part._parameters.items():
             part._parameters[name] = torch.nn.Parameter(weight.detach().to(device))
         for name, values in part._buffers.items():

@@ -263,7 +263,7 @@ class Run:
         self.model = model
         adam: dict[str, Any] = {"betas": settings["betas"]}
         if device.type == "cuda":  # a step of one kernel, whose rate and count are on the GPU
-            adam |= {"lr": torch.tensor(1e-3, device=device), "fused": True, "capturable": True}
+            adam |= {"lr": torch.full((), 1e-3, device=device), "fused": True, "capturable": True}
         self.optimizer = torch.optim.Adam(model.parameters(), **adam)
         self.precision, self.gradient_norm = settings["precision"], settings["gradient_norm"]
         config = {f"model.{name}": value for name, value in asdict(model.config).items()}
