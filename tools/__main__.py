@@ -64,14 +64,6 @@ def questions(options: Options) -> list[Path]:
     return renew(options.only)
 
 
-def prose(options: Options) -> bool:
-    """Print figures of the notebooks' language; an asterisk is a hint, and nothing fails by it."""
-    from tools.prose import show
-
-    show(options.only)
-    return True
-
-
 def student(options: Options) -> list[Path]:
     """Write the notebooks without solutions."""
     from tools.editions import write_edition
@@ -147,7 +139,6 @@ COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their opt
     syllabus: "",
     export: "",
     questions: "only",
-    prose: "only",
     student: "only to",
     teacher: "only to",
     site: "to",
