@@ -79,9 +79,9 @@ def small_model(kind=IndependentPrediction, **changes):
 
 
 def test_what_training_of_paper_a_begins_with():
-    gains = small_model(normalise=True).encoder[1].weight  # as in PyTorch 0.2
+    gains = small_model(normalise=True).filter.encoder[1].weight  # as in PyTorch 0.2
     assert gains.min() >= 0 and gains.min() < gains.max() < 1
-    assert not small_model().encoder[0].bias.any()
+    assert not small_model().filter.encoder[0].bias.any()
     (*_, raised), (*_, bias) = (
         small_model(output_bias=each).decoder.parameters() for each in (0.5, 0.0)
     )
@@ -90,21 +90,21 @@ def test_what_training_of_paper_a_begins_with():
 
 def slow_bound(model, frames, generator):
     """Paper A's equations step by step in torch.distributions: log-likelihood (B,), KL (B, K)."""
-    d, posterior = model.factor_size, model.posterior
+    d, posterior = model.factor_size, model.filter.posterior
     log_likelihood, divergence = 0, torch.zeros(len(frames), model.factors, **DOUBLE)
     mean = log_variance = torch.zeros(len(frames), d * model.factors, **DOUBLE)
     z = None  # of the step before
     for t in range(frames.shape[1]):
         if z is not None:
             parts = z.split(d, 1)
-            outputs = [model.transitions[i](parts[i]) for i in range(model.factors)]
+            outputs = [model.filter.transitions[i](parts[i]) for i in range(model.factors)]
             mean = torch.cat([output[:, :d] for output in outputs], 1)
             log_variance = torch.cat([output[:, d:] for output in outputs], 1)
-        from_frame = posterior.from_frame(model.encoder(frames[:, t]))
+        from_frame = posterior.from_frame(model.filter.encoder(frames[:, t]))
         from_prior = [posterior.from_mean(mean), posterior.from_log_variance(log_variance)]
         inputs = F.leaky_relu(torch.cat([from_frame, *from_prior], 1), 0.01)
         h = F.leaky_relu(posterior.combine(inputs), 0.01)
-        q = Normal(posterior.head.mean(h), torch.exp(posterior.head.log_variance(h) / 2))
+        q = Normal(posterior.mean(h), torch.exp(posterior.log_variance(h) / 2))
         z = q.mean + q.stddev * torch.randn(q.mean.shape, generator=generator, **DOUBLE)
         by_unit = kl_divergence(q, Normal(mean, torch.exp(log_variance / 2)))
         divergence += by_unit.unflatten(1, (-1, d)).sum(-1)
@@ -144,24 +144,27 @@ def reached(value, module):
 
 def test_what_is_detached_and_what_is_not():
     model = small_model()
-    posteriors, priors, _ = model.filter(FRAMES, model.draw_noise(3, 4, seeded(7)))
+    part = model.filter
+    posteriors, priors, latents = model.infer(FRAMES, model.draw_noise(3, 4, seeded(7)))
     total = posteriors.mean.sum() + posteriors.log_variance.sum()
-    assert not any(reached(total, model.transitions))  # the posterior does not shape the prior
-    assert all(reached(posteriors.mean[:, 1].sum(), model.posterior.from_mean))  # but it reads it
+    assert not any(reached(total, part.transitions))  # the posterior does not shape the prior
+    assert all(reached(posteriors.mean[:, 1].sum(), part.posterior.from_mean))  # but it reads it
     divergence = sum(model.elbo(FRAMES, seeded(7)).kl.values()).sum()
-    for network in (*model.transitions, model.encoder):
+    for network in (*part.transitions, part.encoder):
         assert all(reached(divergence, network))
-    assert all(reached(priors.mean[:, 1].sum(), model.encoder))  # through the draw z_1
+    predicted = part.predict(latents[:, 0])[0]
+    assert all(reached(predicted.sum(), part.encoder))  # through the draw z_1
+    close(predicted.unflatten(1, (3, 2)), priors.mean[:, 1])
     assert not priors.mean[:, 0].any() and not priors.log_variance[:, 0].any()
 
 
 def test_the_bound_stays_finite_where_networks_put_out_huge_log_variances():
     model = small_model()
     with torch.no_grad():
-        for network in model.transitions:
+        for network in model.filter.transitions:
             network[-1].bias += 2000.0
-        model.posterior.head.log_variance.bias -= 2000.0
-    posteriors, priors, _ = model.filter(FRAMES)
+        model.filter.posterior.log_variance.bias -= 2000.0
+    posteriors, priors, _ = model.infer(FRAMES)
     low, high = independent.LOG_VARIANCE_BOUNDS
     assert posteriors.log_variance.unique().tolist() == [low]
     assert priors.log_variance[:, 1:].unique().tolist() == [high]
@@ -178,12 +181,12 @@ def test_one_weight_serves_all_divergences_that_have_none_of_their_own():
 
 
 def test_a_factor_is_predicted_from_its_own_past_alone():
-    previous = torch.randn(6, generator=seeded(1), **DOUBLE)
+    previous = torch.randn(1, 6, generator=seeded(1), **DOUBLE)
 
     def influence(model):
         """Which of the units before change which predicted ones: means and log-variances."""
-        predict = torch.func.jacrev(lambda z: model.prior(z).mean + model.prior(z).log_variance)
-        return predict(previous) != 0
+        predict = torch.func.jacrev(lambda z: sum(model.filter.predict(z)))
+        return predict(previous)[0, :, 0] != 0
 
     blocks = torch.block_diag(*[torch.ones(2, 2)] * 3).bool()
     assert torch.equal(influence(small_model()), blocks)
@@ -196,7 +199,7 @@ def test_sequences_from_the_prior_follow_the_transitions():
     codes = model.generate(2000, 3, seeded(1))
     latents = model.to_latents(codes)
     assert within(latents[:, 0], 0.0) and within(latents[:, 0].square(), 1.0)
-    prior = model.prior(latents[:, 1])
+    prior = DiagonalGaussian(*model.filter.predict(latents[:, 1]))
     deviations = (latents[:, 2] - prior.mean) / prior.standard_deviation
     assert within(deviations, 0.0) and within(deviations.square(), 1.0)
 
@@ -210,7 +213,7 @@ def test_units_that_are_not_in_use_are_zero_and_cost_nothing():
     assert not codes["factor_0"][..., 1].any() and codes["factor_0"][..., 0].all()
     assert codes["factor_1"].all() and not codes["factor_2"].any()
     assert not bound.kl["factor_2"].any() and (bound.kl["factor_1"] > 0).all()
-    assert not any(reached(bound.elbo.sum(), model.transitions[2]))
+    assert not any(reached(bound.elbo.sum(), model.filter.transitions[2]))
     model.advance(0.5)
     close(model.elbo(FRAMES, noise).elbo, whole.elbo(FRAMES, noise).elbo)
     assert "in_use" not in model.state_dict()
@@ -234,7 +237,7 @@ def test_while_the_decoder_is_apart_only_its_last_layer_joins_the_factors(hidden
         before = paint.weight.clone()
         model.advance(share)
         assert torch.equal(paint.weight, before)
-        model.decode_latents(latents[:, None])
+        model.decode(model.to_codes(latents[:, None]))
         assert (read[-1][0] != read[-1][1]).any((1, 2)).tolist() == expected
 
 

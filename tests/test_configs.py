@@ -95,10 +95,10 @@ def test_a_bad_value_is_refused_with_its_field(make, field):
 def test_a_gate_opens_in_place_and_stays_shut_after_loading(tmp_path):
     sizes = {"image_size": 8, "width": 2, "features": 3, "factor_size": 3}
     model = GatedPrediction(opening=((0.0, (3, 3)), (0.5, (1, 2))), **sizes)
-    in_use = model.in_use
+    in_use = model.filter.in_use
     model.advance(0.2)
-    assert in_use.tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert in_use.tolist() == [1] * 6
     model.advance(1.0)
-    assert in_use is model.in_use and in_use.tolist() == [[1, 0, 0], [1, 1, 0]]
+    assert in_use is model.filter.in_use and in_use.tolist() == [1, 0, 0, 1, 1, 0]
     model.save(tmp_path / "model.safetensors")
-    assert GatedPrediction.load(tmp_path / "model.safetensors").in_use.equal(in_use)
+    assert GatedPrediction.load(tmp_path / "model.safetensors").filter.in_use.equal(in_use)

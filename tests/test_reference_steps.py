@@ -96,11 +96,11 @@ def test_the_step_of_a_is_our_bound_of_a_single_frame(monkeypatch):
     sizes = {"image_size": 16, "width": 3, "features": 4, "factor_size": 3, "hidden": 5}
     model = IndependentPrediction(**sizes).double()
     theirs = IndependentStep((3, 6), 4, 2, 3, 5, variance=0.25).double()
-    posterior = model.posterior
+    posterior = model.filter.posterior
     for layer in (posterior.from_mean, posterior.from_log_variance):
         torch.nn.init.zeros_(layer.bias)
-    kept = (posterior.from_frame, posterior.combine, posterior.head)
-    parts = (model.encoder, *kept, theirs.transitions, model.decoder)
+    kept = (posterior.from_frame, posterior.combine, posterior.mean, posterior.log_variance)
+    parts = (model.filter.encoder, *kept, theirs.transitions, model.decoder)
     copy_weights(chain(*(part.parameters() for part in parts)), theirs)
 
     frames, noise = draw_frames(3, 16, 1), model.draw_noise(4, 1, seeded())

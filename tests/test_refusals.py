@@ -228,8 +228,6 @@ FAULTS = (  # the field, and the call
     (r"labels\['a'\]", lambda: Sequences(FRAMES, {"a": ROW / 0.0 * 0}, ("a",))),
     ("weights.kl", lambda: Bound(ROW, {"a": ROW}, 3).loss({"kl": -1.0})),
     ("weights", lambda: Bound(ROW, {"a": ROW}, 3).loss(0.5)),
-    ("previous", lambda: PREDICTION.prior(torch.zeros(2, 3))),
-    ("latents", lambda: PREDICTION.decode_latents(torch.zeros(1, 2, 3))),
     ("codes", lambda: decode_all(PREDICTION, {"static": STATIC})),
     ("model: .*UnorderedFrames", lambda: dynamic_given(ELEMENT, FRAMES, STATIC)),
     ("path", lambda: UnorderedFrames.load(None)),

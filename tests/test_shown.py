@@ -118,7 +118,7 @@ def test_13_merges_two_codes_at_the_same_bound(define, sampler, factors):
     """Factor 0 costs what both codes cost, an empty factor nothing, and nothing reads it."""
     torch.manual_seed(0)
     model = IndependentPrediction(**SMALL).double().eval()
-    merged = define("13", "Merged").Merged(model, factors).double().eval()
+    merged = define("13", "Merged", "merge").merge(model, factors)
     frames = sampler(6, seeded(1)).frames.double()
     noise = torch.randn(6, 4, 6 * factors, generator=seeded(2), dtype=torch.float64)
 
@@ -138,19 +138,19 @@ def test_the_merged_transition_of_13_is_one_network_of_twice_the_width(define):
     """As the optional end says: the paper's class, with zeros between the halves."""
     torch.manual_seed(0)
     model = IndependentPrediction(**SMALL)
-    merged = define("13", "Merged").Merged(model, 2)
+    merged = define("13", "Merged").Merged(model.filter, 2)
     wide = IndependentPrediction(**SMALL | {"factor_size": 6, "hidden": 16})
-    pairs = zip(*(network.parameters() for network in model.transitions), strict=True)
-    for new, (a, b) in zip(wide.transitions[0].parameters(), pairs, strict=True):
+    pairs = zip(*(network.parameters() for network in model.filter.transitions), strict=True)
+    for new, (a, b) in zip(wide.filter.transitions[0].parameters(), pairs, strict=True):
         both = torch.block_diag(a, b) if a.ndim == 2 else torch.cat([a, b])
         if len(both) == 12:  # means of both, then log-variances of both
             both = both.unflatten(0, (2, 2, 3)).transpose(0, 1).flatten(0, 2)
         new.copy_(both)
-    for new in wide.transitions[1].parameters():
+    for new in wide.filter.transitions[1].parameters():
         new.zero_()
     z = torch.randn(5, 12, generator=seeded(3))
-    torch.testing.assert_close(wide.prior(z).mean, merged.prior(z).mean)
-    torch.testing.assert_close(wide.prior(z).log_variance, merged.prior(z).log_variance)
+    for expected, shown in zip(wide.filter.predict(z), merged.predict(z), strict=True):
+        torch.testing.assert_close(expected, shown)
 
 
 # ---- 24 to 27, paper B

@@ -244,6 +244,15 @@ def test_a_typed_model_becomes_the_librarys():
         workshop.to_library(library)
 
 
+def test_a_typed_model_of_a_has_the_librarys_names():
+    torch.manual_seed(0)
+    typed, x = read_lesson("12").small_model(0.1, 0).eval(), torch.rand(2, 3, 3, 32, 32)
+    library = workshop.to_library(typed)
+    with torch.no_grad():
+        close(library.to_latents(library.encode(x)), typed.encode(x))
+        close(library.decode(library.encode(x)), typed.decode(typed.encode(x)))
+
+
 # ---- Results of another kind, and what a check has found right
 
 

@@ -48,7 +48,8 @@ def main() -> None:
             try:
                 said = work(name)
             except (DataError, OSError, ResultsError, ValueError) as error:  # It stops no other.
-                print(f"error: {error}", file=sys.stderr)
+                place = "" if name in str(error) else f"{name}: "
+                print(f"error: {place}{error}", file=sys.stderr)
                 status = 1
             else:
                 print(f"{name}: {said}")

@@ -16,6 +16,8 @@ from unbraid.checks import ResultsError
 from unbraid.models.base import SequenceModel
 from unbraid.support.tensors import DIGEST, read_tensors, read_weights, write_tensors
 
+Tensors = dict[str, torch.Tensor]
+
 RENAMED = {  # by class, also of those below it: how a name began, and how it begins now
     "IndependentPrediction": {
         "encoder.": "filter.encoder.",
@@ -80,23 +82,22 @@ def rekey(path: Path | str) -> bool:
     try:
         description = {name: value for name, value in described.items() if name != DIGEST}
         write_tensors(new, {renamed[name]: old[name] for name in old}, "model", description)
-        prove(old, renamed, new, model)
+        prove(old, renamed, read_tensors(new, "model")[0], model.state_dict())
         exchange(new, path)
     finally:
         new.unlink(missing_ok=True)
     return True
 
 
-def prove(
-    old: dict[str, torch.Tensor], renamed: dict[str, str], new: Path, model: SequenceModel
-) -> None:
-    """Refuse a file whose tensors are not the old ones, to the last bit, or do not fit."""
-    found, _ = read_tensors(new, "model")
+def prove(old: Tensors, renamed: dict[str, str], new: Tensors, wanted: Tensors) -> None:
+    """Refuse tensors that are not the old ones, to the last bit, or have not the model's shapes."""
     for name, value in old.items():
-        other = found[renamed[name]]
+        other, shape = new[renamed[name]], tuple(wanted[renamed[name]].shape)
+        if tuple(value.shape) != shape:
+            found = f"{tuple(value.shape)} in this file"
+            raise ResultsError(f"{name}: expected the shape {shape}, found {found}")
         if value.dtype != other.dtype or not torch.equal(value, other):
-            raise ResultsError(f"{new}: expected the values of {name}, found others")
-    model.load_state_dict(found)
+            raise ResultsError(f"{name}: expected its values under a new name, found others")
 
 
 def exchange(new: Path, path: Path) -> None:

@@ -174,8 +174,8 @@ def forecast_errors(model: IndependentPrediction, frames: Tensor, seen: int) -> 
     """Distances in pixels (B, digits) from the last frame's, rolled on after `seen` frames."""
     latents = model.to_latents(model.encode(frames[:, :seen]))[:, -1]
     for _ in range(frames.shape[1] - seen):
-        latents = model.prior(latents).mean
-    predicted = centroids(model.decode_latents(latents[:, None]))[:, 0]
+        latents, _ = model.filter.predict(latents)
+    predicted = centroids(model.decoder(latents))
     return (predicted - centroids(frames[:, -1])).norm(dim=-1)
 
 

@@ -76,16 +76,10 @@ def train_one(run: str, seed: int, updates: int) -> list[dict]:
 def keep(model: nn.Module, settings: RunSettings, command: str, path: Path, rows: list) -> None:
     """Write a run as the library's model, in half precision, with its record and its curve, under
     a path that its seed completes."""
-    weights = {}
-    for key, value in model.state_dict().items():
-        key = key.removeprefix("filter.")
-        for part in ("posterior.mean", "posterior.log_variance"):
-            key = key.replace(part, part.replace("posterior", "posterior.head"))
-        weights[key] = value
     seed = rows[0]["seed"]
     with torch.random.fork_rng():  # a library's model is built from a seed of its own
         library = run.build(settings, seed)
-    library.load_state_dict(weights)
+    library.load_state_dict(model.state_dict())
     steps = [row | {"step": row["update"]} for row in rows]
     record = run.make_record(command, settings, seed, steps)
     record |= {"data": load_digits("train", sample=True).provenance}

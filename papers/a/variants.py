@@ -7,56 +7,54 @@ in one factor, and then use all units again.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from unbraid.distributions import DiagonalGaussian
-from unbraid.models.base import Noise
+from torch import Tensor
+from unbraid.lessons.n11 import kl
+from unbraid.models.independent import Filter
 from unbraid.variants import prediction
 
 
+class GatedFilter(Filter):
+    """The filter of paper A's model; units that are not in use are 0 and cost nothing."""
+
+    in_use: Tensor  # 1 or 0 of each unit, (K d,)
+
+    def __init__(self, *sizes: Any):
+        super().__init__(*sizes)
+        self.register_buffer("in_use", torch.ones(self.K * self.d), persistent=False)
+
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (B, T, K d) and KL terms (B, T, K), as notebook 12's `GatedFilter` gives them."""
+        seen = self.over_time(self.encoder, x)
+        p = (torch.zeros_like(noise[:, 0]),) * 2
+        codes, costs = [], []
+        for e, eps in zip(seen.unbind(1), noise.unbind(1), strict=True):
+            q = self.posterior(e, [part.detach() for part in p])
+            codes.append((q[0] + (q[1] / 2).exp() * eps) * self.in_use)
+            costs.append((kl(q, p) * self.in_use).unflatten(1, (self.K, self.d)).sum(2))
+            p = self.predict(codes[-1])
+        return torch.stack(codes, 1), torch.stack(costs, 1)
+
+
 class GatedPrediction(prediction.GatedPrediction):
-    """A model whose `advance` is to be called in training (`fit`'s on_progress).
+    """A model whose `advance` is to be called in training (`fit`'s on_progress)."""
 
-    Units that are not in use are 0 and cost nothing.
-    """
-
-    in_use: Tensor  # (K, d)
+    filter_class = GatedFilter
 
     def __init__(self, config: prediction.GatedPredictionConfig | None = None, **values: Any):
         super().__init__(config, **values)
-        every_unit = torch.ones(self.factors, self.factor_size)
-        self.register_buffer("in_use", every_unit, persistent=False)
         # Weights that are loaded have the units of the end of their training.
         self.register_load_state_dict_post_hook(lambda model, _: model.advance(1.0))
-        self.posterior.register_forward_hook(self.close_units)
-
-    def close_units(
-        self, module: nn.Module, inputs: tuple, posterior: DiagonalGaussian
-    ) -> DiagonalGaussian:
-        """The posterior of a step, (B, K d), whose mean is 0 in the units that are not in use."""
-        return DiagonalGaussian(posterior.mean * self.in_use.flatten(), posterior.log_variance)
-
-    def filter(
-        self, frames: Tensor, noise: Noise | None = None
-    ) -> tuple[DiagonalGaussian, DiagonalGaussian, Tensor]:
-        """As the base class's; units that are not in use are 0, and their q is p, at no cost."""
-        if noise is not None:
-            noise = self.to_codes(self.to_latents(noise) * self.in_use.flatten())
-        posteriors, priors, latents = super().filter(frames, noise)
-        is_used = self.in_use.bool()  # (K, d)
-        mean = torch.where(is_used, priors.mean, posteriors.mean)
-        log_variance = torch.where(is_used, priors.log_variance, posteriors.log_variance)
-        return posteriors, DiagonalGaussian(mean, log_variance), latents
 
     def advance(self, share: float) -> None:
         """Do what `opening` and `decoder_apart` say at this share of a run."""
         begin, end = self.config.decoder_apart
         if begin <= share < end:
             self.part_decoder()
-        units = torch.ones_like(self.in_use)
+        units = torch.ones(self.factors, self.factor_size)
         for since, counts in self.config.opening:
             if share >= since:
                 units = (torch.arange(self.factor_size) < torch.tensor(counts)[:, None]).to(units)
-        self.in_use.copy_(units)
+        self.filter.in_use.copy_(units.flatten())
 
     @torch.no_grad()
     def part_decoder(self) -> None:

@@ -125,7 +125,7 @@ class DigitStep(nn.Module):
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The picture (1, 3, 32, 32) of latents (1, K d), and the next latents' mean."""
-        return self.model.decoder(latents), self.model.prior(latents).mean
+        return self.model.decoder(latents), self.model.filter.predict(latents)[0]
 
 
 def export(module: nn.Module, inputs: Tensor, names: list[str], is_free: bool = False) -> bytes:

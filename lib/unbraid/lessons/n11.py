@@ -155,11 +155,6 @@ def small_networks(size):
     return nn.Sequential(*encoder, nn.Flatten()), nn.Sequential(*decoder)
 
 
-def rename(name):
-    name = name.replace("head.", "")
-    return name if name.startswith("decoder") else f"filter.{name}"
-
-
 class TooEarly(Filter):
     def forward(self, x, noise):
         seen = self.over_time(self.encoder, x)

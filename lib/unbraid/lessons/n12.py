@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from sklearn.neighbors import KNeighborsRegressor
 from torch import nn
 from unbraid.checkpoints import load, resume
@@ -78,17 +77,6 @@ def name_state(scores):
     if copies.max() == 2:
         return "a digit in both factors"
     return "separated" if holds.any(1).all() else "both digits in one factor"
-
-
-def open_run(path, networks, over_time, **sizes):
-    """A model of notebook 11 with the weights of a run, renamed as there."""
-    model = IndependentPrediction(networks, over_time, **sizes)
-    weights = {}
-    for key, weight in load_file(path).items():
-        key = key if key.startswith("decoder") else f"filter.{key}"
-        weights[key.replace("head.", "")] = weight.float()
-    model.load_state_dict(weights)
-    return model.to(device).eval()
 
 
 class GatedFilter(Filter):

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import torch
 from itertools import product
+from safetensors.torch import load_file
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from unbraid import records
-from unbraid.lessons.n11 import all_at_once, small_networks
-from unbraid.lessons.n12 import open_run
+from unbraid.lessons.n11 import IndependentPrediction, all_at_once, small_networks
 
 FOLDER = "independent/bounce/quick"
 COORDINATES = ["orange x", "orange y", "blue x", "blue y"]
@@ -73,8 +73,9 @@ def read_scores(row, axes=""):
 
 def open_seed(number):
     """One of these runs, after 8,000 updates."""
-    path = records.weights(f"{FOLDER}/own-seed{number}")
-    return open_run(path, small_networks(32), all_at_once, **SIZES)
+    run = IndependentPrediction(small_networks(32), all_at_once, **SIZES)
+    run.load_state_dict(load_file(records.weights(f"{FOLDER}/own-seed{number}")))
+    return run.eval()
 
 
 def measure_travel(run, frames):

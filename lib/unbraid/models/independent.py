@@ -7,6 +7,8 @@ Disentangling Video with Independent Prediction.
 Each factor i has a transition network of its own, which reads only that factor's past. The
 posterior q(z_t | z_{t-1}, x_t) is a filter. The hope is that each factor then describes one thing;
 notebooks 12 to 14 measure when it does. A single factor, as wide as all, is the entangled baseline.
+
+The filter, with posterior and transitions, is notebook 11's own, in `unbraid.lessons.n11`.
 """
 
 import math
@@ -14,42 +16,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..checks import check_number, check_shape
-from ..distributions import DiagonalGaussian, gaussian_log_likelihood, kl_by_unit
-from ..networks import ConvolutionalDecoder, ConvolutionalEncoder, GaussianHead, mlp
+from ..checks import check_number
+from ..distributions import DiagonalGaussian, gaussian_log_likelihood
+from ..lessons import n11
+from ..networks import ConvolutionalDecoder, ConvolutionalEncoder
 from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 
 # Trained models have log-variances from -7 to 0.4. Beyond these bounds, which no gradient crosses,
 # a single batch can put out an infinite variance, and the bound is never finite again.
 LOG_VARIANCE_BOUNDS = (-10.0, 4.0)
 
-
-def bounded(distribution: DiagonalGaussian) -> DiagonalGaussian:
-    """The distribution with its log-variances kept within LOG_VARIANCE_BOUNDS."""
-    log_variance = distribution.log_variance.clamp(*LOG_VARIANCE_BOUNDS)
-    return DiagonalGaussian(distribution.mean, log_variance)
+Pair = tuple[Tensor, Tensor]  # mean and log-variance of a Gaussian
 
 
-class FilteringPosterior(nn.Module):
-    """q(z_t | z_{t-1}, x_t) of K d units: the frame combined with the prior's prediction."""
+def bounded(pair: Pair) -> Pair:
+    """A Gaussian whose log-variances are kept within LOG_VARIANCE_BOUNDS."""
+    return pair[0], pair[1].clamp(*LOG_VARIANCE_BOUNDS)
 
-    def __init__(self, features: int, size: int, initial_log_variance: float = 0.0):
-        super().__init__()
-        self.from_frame = nn.Linear(features, size)
-        self.from_mean = nn.Linear(size, size)
-        self.from_log_variance = nn.Linear(size, size)
-        self.combine = nn.Linear(3 * size, size)
-        self.head = GaussianHead(size, size, initial_log_variance)
 
-    def forward(self, features: Tensor, prior: DiagonalGaussian) -> DiagonalGaussian:
-        """The posterior of one step, (B, K d), of its frame's features (B, g) and its prior."""
-        parts = [self.from_frame(features), self.from_mean(prior.mean)]
-        parts.append(self.from_log_variance(prior.log_variance))
-        hidden = self.combine(F.leaky_relu(torch.cat(parts, -1)))
-        return bounded(self.head(F.leaky_relu(hidden)))
+class Filter(n11.Filter):
+    """The filter of notebook 11, with log-variances that are kept within bounds."""
+
+    def __init__(self, *sizes: Any):
+        super().__init__(*sizes)
+        self.posterior.register_forward_hook(lambda _, given, q: bounded(q))
+
+    def predict(self, z: Tensor) -> Pair:
+        """p(z_t | z_{t-1}) for z_{t-1} (B, K d): network i reads the d units of factor i alone."""
+        return bounded(super().predict(z))
 
 
 @dataclass(frozen=True)
@@ -85,10 +81,15 @@ class IndependentPredictionConfig(ModelConfig):
 
 
 class IndependentPrediction(SequenceModel):
-    """K factors of d units with independent transitions: codes factor_0, ..., each (B, T, d)."""
+    """K factors of d units with independent transitions: codes factor_0, ..., each (B, T, d).
+
+    Its parts have the names that they have in notebook 11's class: `filter` with `encoder`,
+    `posterior` and `transitions`, and `decoder`, so that weights of one are weights of the other.
+    """
 
     config_class = IndependentPredictionConfig
     config: IndependentPredictionConfig
+    filter_class: type[Filter] = Filter
     decoder: nn.Module
 
     def __init__(self, config: IndependentPredictionConfig | None = None, **values: Any):
@@ -101,19 +102,21 @@ class IndependentPrediction(SequenceModel):
         self.variance = config.variance
         self.frame_shape = (3, config.image_size, config.image_size)
 
-        size, normalise = self.factors * d, config.normalise
         nonlinearity = "leaky_relu" if config.activation == "paper" else config.activation
-        sizes = config.image_size, 3, config.width, config.features
-        self.encoder = ConvolutionalEncoder(*sizes, normalise, nonlinearity)
-        self.posterior = FilteringPosterior(config.features, size, config.initial_log_variance)
-        self.transitions = nn.ModuleList()
-        for _ in range(self.factors):
-            self.transitions.append(mlp(d, config.hidden, 2 * d, config.hidden_layers))
-
-        self.decoder = self.make_decoder(size)
-        if normalise:
+        look = config.image_size, 3, config.width, config.features
+        encoder = ConvolutionalEncoder(*look, config.normalise, nonlinearity)
+        # Batch normalisation takes the statistics of one step at a time, as in the authors' code.
+        over_time = n11.step_by_step if config.normalise else n11.all_at_once
+        sizes = config.features, self.factors, d, config.hidden, config.hidden_layers
+        self.filter = self.filter_class(encoder, over_time, *sizes)
+        if not config.hidden_layers:  # a linear transition, which the lesson does not have
+            linear = [nn.Sequential(nn.Linear(d, 2 * d)) for _ in range(self.factors)]
+            self.filter.transitions = nn.ModuleList(linear)
+        self.decoder = self.make_decoder(self.factors * d)
+        if config.normalise:
             draw_uniform_weights(self)
         with torch.no_grad():
+            self.filter.posterior.log_variance.bias.add_(config.initial_log_variance)
             list(self.decoder.parameters())[-1].add_(config.output_bias)
 
     def make_decoder(self, inputs: int, groups: int = 1) -> ConvolutionalDecoder:
@@ -129,81 +132,51 @@ class IndependentPrediction(SequenceModel):
         steps = [self.normal(generator, count, size) for _ in range(length)]
         return self.to_codes(torch.stack(steps, 1))
 
-    def prior(self, previous: Tensor) -> DiagonalGaussian:
-        """p(z_t | z_{t-1}) for z_{t-1} (B, K d): network i reads the d units of factor i alone."""
-        check_shape("previous", previous.shape, (self.factors * self.factor_size,))
-        parts = previous.split(self.factor_size, -1)
-        # p_i(z_t^i | z_{t-1}^i) of each factor i; their product is p(z_t | z_{t-1}).
-        outputs = [network(part) for network, part in zip(self.transitions, parts, strict=True)]
-        mean, log_variance = torch.stack(outputs, -2).chunk(2, -1)  # (B, K, d) each
-        return bounded(DiagonalGaussian(mean.flatten(-2), log_variance.flatten(-2)))
-
-    def filter(
-        self, frames: Tensor, noise: Noise | None = None
-    ) -> tuple[DiagonalGaussian, DiagonalGaussian, Tensor]:
-        """Posteriors, priors (B, T, K, d), latents (B, T, K d): a draw, or without noise means."""
-        features = self.step_by_step(self.encoder, frames).unbind(1)
-        draws = [None] * len(features) if noise is None else self.to_latents(noise).unbind(1)
-
-        zeros = frames.new_zeros(len(frames), self.factors * self.factor_size)
-        prior = DiagonalGaussian(zeros, zeros)  # of z_1, N(0, I)
-        posteriors, priors = [], []  # of each step
-        latents: list[Tensor] = []
-        for seen, draw in zip(features, draws, strict=True):
-            if latents:
-                prior = self.prior(latents[-1])  # p(z_t | z_{t-1})
-            # q(z_t | z_{t-1}, x_t). It may use the prediction; only the KL term may shape it.
-            posterior = self.posterior(seen, prior.detach())
-            posteriors.append(posterior)
-            priors.append(prior)
-            latents.append(posterior.draw(draw))  # z_t, which the next step's prior reads
-        return self.by_factor(posteriors), self.by_factor(priors), torch.stack(latents, 1)
-
-    def by_factor(self, steps: list[DiagonalGaussian]) -> DiagonalGaussian:
-        """T distributions over (B, K d) as one over (B, T, K, d)."""
-        shape = (self.factors, self.factor_size)
-        mean = torch.stack([step.mean for step in steps], 1)
-        log_variance = torch.stack([step.log_variance for step in steps], 1)
-        return DiagonalGaussian(mean.unflatten(-1, shape), log_variance.unflatten(-1, shape))
-
     def elbo(self, batch: BatchLike, noise: NoiseSource = None) -> Bound:
         """The bound of each sequence in nats.
 
         sum_t E log p(x_t | z_t) - sum_t KL(q(z_t | z_{t-1}, x_t) || p(z_t | z_{t-1}))
         """
         frames = self.whole_frames(batch)
-        noise = self.as_noise(noise, *frames.shape[:2])
-        posteriors, priors, latents = self.filter(frames, noise)
-        means = self.decode_latents(latents)
+        draws = self.to_latents(self.as_noise(noise, *frames.shape[:2]))
+        latents, costs = self.filter(frames, draws)  # (B, T, K d), (B, T, K)
         # sum_t log p(x_t | z_t) = log N(x_t; g(z_t), v I), (B,)
+        means = self.filter.over_time(self.decoder, latents)
         log_likelihood = gaussian_log_likelihood(frames, means, self.variance).sum(1)
-        # sum_t KL(q(z_t^i | z_{t-1}, x_t) || p_i(z_t^i | z_{t-1}^i)) of each factor, (B, K)
-        by_factor = kl_by_unit(posteriors, priors).sum((1, 3))
-        divergences = dict(zip(self.code_names, by_factor.unbind(-1), strict=True))
+        divergences = dict(zip(self.code_names, costs.sum(1).unbind(1), strict=True))
         return Bound(log_likelihood, divergences, frames.shape[1])
 
     def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
+        return self.to_codes(self.filter(*self.read(batch, noise))[0])
+
+    def read(self, batch: BatchLike, noise: NoiseSource) -> tuple[Tensor, Tensor]:
+        """What the filter reads: frames, and noise (B, T, K d), without which a draw is a mean."""
         frames = self.whole_frames(batch)
-        if noise is not None:
-            noise = self.as_noise(noise, *frames.shape[:2])
-        return self.to_codes(self.filter(frames, noise)[2])
+        if noise is None:
+            return frames, frames.new_zeros(*frames.shape[:2], self.factors * self.factor_size)
+        return frames, self.to_latents(self.as_noise(noise, *frames.shape[:2]))
+
+    def infer(
+        self, batch: BatchLike, noise: NoiseSource = None
+    ) -> tuple[DiagonalGaussian, DiagonalGaussian, Tensor]:
+        """Posteriors, priors (B, T, K, d), latents (B, T, K d): a draw, or without noise means."""
+        steps: list[tuple[Pair, Pair]] = []  # of each, what the posterior put out and was given
+        hook = self.filter.posterior.register_forward_hook(
+            lambda _, given, q: steps.append((q, given[1]))
+        )
+        with hook:
+            latents, _ = self.filter(*self.read(batch, noise))
+        posteriors, priors = (self.by_factor(each) for each in zip(*steps, strict=True))
+        return posteriors, priors, latents
+
+    def by_factor(self, steps: tuple[Pair, ...]) -> DiagonalGaussian:
+        """T distributions over (B, K d) as one over (B, T, K, d)."""
+        shape = (self.factors, self.factor_size)
+        mean, log_variance = (torch.stack(each, 1) for each in zip(*steps, strict=True))
+        return DiagonalGaussian(mean.unflatten(-1, shape), log_variance.unflatten(-1, shape))
 
     def decode(self, codes: Codes) -> Tensor:
-        return self.decode_latents(self.to_latents(codes))
-
-    def decode_latents(self, latents: Tensor) -> Tensor:
-        """Mean frames (B, T, C, H, W) of latents (B, T, K d)."""
-        check_shape("latents", latents.shape, (self.factors * self.factor_size,))
-        return self.step_by_step(self.decoder, latents)
-
-    def step_by_step(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Outputs (B, T, ...) of a network for images, for inputs (B, T, ...).
-
-        Batch normalisation takes the statistics of one step at a time, as in the authors' code.
-        """
-        if self.config.normalise:
-            return torch.stack([network(step) for step in inputs.unbind(1)], 1)
-        return network(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+        return self.filter.over_time(self.decoder, self.to_latents(codes))
 
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
@@ -213,7 +186,8 @@ class IndependentPrediction(SequenceModel):
         first, *later = self.to_latents(self.as_noise(noise, count, length)).unbind(1)
         latents = [first]
         for draw in later:
-            latents.append(self.prior(latents[-1]).draw(draw))  # z_t from p(z_t | z_{t-1})
+            mean, log_variance = self.filter.predict(latents[-1])  # p(z_t | z_{t-1})
+            latents.append(mean + (log_variance / 2).exp() * draw)
         return self.to_codes(torch.stack(latents, 1)) | given
 
     def to_codes(self, latents: Tensor) -> Codes:

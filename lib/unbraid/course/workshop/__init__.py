@@ -497,6 +497,5 @@ def to_library(model: Any) -> Any:
     library = getattr(unbraid, name)(**config).to(next(model.parameters()))
     lesson, weights = import_module(f"unbraid.lessons.n{NUMBERS[name]}"), model.state_dict()
     rename = getattr(lesson, "rename", str)  # of paper C alone
-    mine = {theirs: weights[rename(theirs)] for theirs in library.state_dict()}
-    library.load_state_dict(mine)
+    library.load_state_dict({theirs: weights[rename(theirs)] for theirs in library.state_dict()})
     return library.train(model.training)
