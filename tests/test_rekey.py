@@ -35,7 +35,7 @@ def make_old(path, model):
     """Give a file the names that it had before."""
     state, described = read_tensors(path, "model")
     described.pop(DIGEST, None)
-    rename = find_written(model)[0].rename
+    rename = find_written(model)[0](model.config).rename
     write_tensors(path, {rename(name): value for name, value in state.items()}, "model", described)
 
 
@@ -53,7 +53,7 @@ def test_a_file_in_old_names_is_refused_with_the_command_that_converts_it(old, c
         command.main()
     assert end.value.code == 0 and "every value as it was" in capsys.readouterr().out
     loaded = SequenceModel.load(path)
-    rename = find_written(model)[0].rename
+    rename = find_written(model)[0](model.config).rename
     for name, value in load_file(path).items():
         assert value.equal(before[rename(name)])
     frames = example_frames(model).float()
@@ -92,7 +92,7 @@ def test_what_is_not_known_is_refused_and_stays(old, capsys, monkeypatch):
     content = path.read_bytes()
     with pytest.raises(ResultsError, match=r"expected old or new names .* another.weight"):
         rekey(path)
-    larger = {name: torch.cat([value, value]) for name, value in state.items()}
+    larger = {name: torch.stack([value, value]) for name, value in state.items()}
     write_tensors(path, larger, "model", described)
     with pytest.raises(ResultsError, match="expected the shape "):
         rekey(path)

@@ -11,16 +11,17 @@ from types import ModuleType
 import pytest
 import second_writing
 import torch
-from helpers import FACTORS, example_frames, seeded
+from helpers import FACTORS, FRAMES_ALONE, example_frames, seeded, small
 from test_frozen import list_weights
 from unbraid import models, records, variants
-from unbraid.lessons import n11
-from unbraid.models import independent
+from unbraid.lessons import n11, n22
+from unbraid.models import independent, unordered
 from unbraid.models.base import SequenceModel
 from unbraid.variants import GatedPrediction
 
 WRITTEN = {  # by class, also of those below it: the second writing, the lesson, the library's
     "IndependentPrediction": (second_writing.IndependentPrediction, n11, independent),
+    "UnorderedFrames": (second_writing.UnorderedFrames, n22, unordered),
 }
 
 
@@ -35,7 +36,7 @@ def write_again(model):
     kind = find_written(model)[0]
     second = kind(model.config).double()
     state = model.state_dict()
-    second.load_state_dict({kind.rename(name): value for name, value in state.items()})
+    second.load_state_dict({second.rename(name): value for name, value in state.items()})
     return second
 
 
@@ -75,8 +76,7 @@ def compare(model, second, is_training, frames=None):
     """
     frames = example_frames(model, 2) if frames is None else frames
     noise = model.draw_noise(2, frames.shape[1], seeded(1))
-    rename = find_written(model)[0].rename
-    ours = measure(model, is_training, frames, noise, rename)
+    ours = measure(model, is_training, frames, noise, second.rename)
     theirs = measure(second, is_training, frames, noise, lambda name: name)
     assert ours.keys() == theirs.keys()
     largest, wrong = {}, set()  # largest: value of a term's gradients
@@ -215,3 +215,77 @@ def test_the_small_model_of_the_mutants_agrees():
     for shift in (0.0, 100.0):
         model = build(models.IndependentPrediction, shift)
         assert compare(model, write_again(model), True) == set()
+
+
+MUTANTS_OF_B = [
+    ("squared - 1 + log_p - log_q", "squared + log_p - log_q"),
+    ("squared = (mean_q - mean_p) ** 2 / log_p.exp()", "squared = (mean_q - mean_p) ** 2"),
+    ("0.5 * ((log_q - log_p).exp()", "0.5 * ((log_p - log_q).exp()"),
+    ("mean + (log_variance / 2).exp() * noise", "mean + log_variance.exp() * noise"),
+    ("mean + (log_variance / 2).exp() * noise", "mean - (log_variance / 2).exp() * noise"),
+    ("nn.Linear(hidden, hidden),  # (..., hidden) -> (..., hidden)", "nn.Identity(),"),
+    ("self.trunk(x.flatten(0, 1)).unflatten(0", "self.trunk(x.flatten(0, 1)).relu().unflatten(0"),
+    (
+        "self.dynamic(torch.cat([h.flatten(2), s], 2))",
+        "self.dynamic(torch.cat([h.mean(1, True).expand_as(h).flatten(2), s], 2))",
+    ),
+    ("q_d = self.read_d(h, s)", "q_d = self.read_d(h, q_s[0])"),
+    ("q_d = self.read_d(h, s)", "q_d = self.read_d(h, s.detach())"),
+    ("s[:, None].expand(-1, h.shape[1], -1)  # (B, N, D)", "s.mean(0).expand(*h.shape[:2], -1)"),
+    ("return q_s, q_d, s, draw(q_d, noise_d)", "return q_s, q_d, s, q_d[0]"),
+    (
+        "p_s = torch.zeros_like(s), torch.zeros_like(s)",
+        "p_s = torch.zeros_like(s), torch.ones_like(s)",
+    ),
+    ("self.prior(s)[:, None].chunk(2, 2)", "self.prior(q_s[0])[:, None].chunk(2, 2)"),
+    ("self.prior(s)[:, None].chunk(2, 2)", "self.prior(s)[:, None].chunk(2, 2)[::-1]"),
+    ("self.prior(s)[:, None].chunk(2, 2)", "[0 * d, 0 * d]"),
+    ("F.softplus(a) - x * a", "F.softplus(a) + x * a"),
+    ("error.flatten(1).sum(1), kl", "error.flatten(1).mean(1), kl"),
+    ("kl(q_s, p_s), kl(q_d, p_d).sum(1)", "kl(p_s, q_s), kl(q_d, p_d).sum(1)"),
+    ("kl(q_s, p_s), kl(q_d, p_d).sum(1)", "kl(q_s, p_s), kl(q_d, p_d).mean(1)"),
+    ("-1, d.shape[1], -1), d], 2)", "-1, d.shape[1], -1), d.flip(1)], 2)"),
+    (
+        "first = first + self.pair.bias[:, None, None]",
+        "first = first + 0 * self.pair.bias[:, None, None]",
+    ),
+    ("second.roll(-shift, 1)", "second.roll(-shift, 0)"),
+    ("range(1, length) if", "range(1, length - 1) if"),
+    ("range(1, length) if", "range(length) if"),
+    ("torch.stack(pairs).mean(0)", "torch.stack(pairs).sum(0)"),
+    ("[F.relu(first + second", "[(first + second"),
+    ("nn.Sequential(lesson.convolution, norm)", "nn.Sequential(lesson.convolution)"),
+    ("nn.LeakyReLU(slope)]", "nn.LeakyReLU(slope / 2)]"),
+    ("widths[-1], SIDE, SIDE)), nn.LeakyReLU(slope)]", "widths[-1], SIDE, SIDE))]"),
+    (
+        'Bound(-error, {"static": kl_s, "dynamic": kl_d}',
+        'Bound(error, {"static": kl_s, "dynamic": kl_d}',
+    ),
+    ('{"static": kl_s, "dynamic": kl_d}', '{"static": kl_d, "dynamic": kl_s}'),
+    ('noise.get("static", 0), noise', "0, noise"),
+    ("torch.sigmoid(self.logits(codes", "torch.tanh(self.logits(codes"),
+    ('self.dynamic_prior(static).draw(noise["dynamic"])', 'noise["dynamic"]'),
+    (
+        "DiagonalGaussian.from_outputs(self.prior(static)[:, None])",
+        "DiagonalGaussian.from_outputs(0 * self.prior(static)[:, None])",
+    ),
+]
+
+
+@pytest.mark.parametrize("old, new", MUTANTS_OF_B)
+def test_a_wrong_line_of_b_is_seen(old, new):
+    changes = {"normalise": "norm" in new + old, "decoder_slope": 0.3}
+    model = small("unordered", **changes)
+    try:
+        wrong = mutate("UnorderedFrames", old, new)(**FRAMES_ALONE | changes).double()
+        wrong.load_state_dict(model.state_dict())
+        assert compare(wrong, write_again(model), True)
+    except RuntimeError as error:  # a layer less
+        assert "state_dict" in str(error)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("name", ["unordered", "unordered, no pairs", "painted"])
+def test_small_models_of_b_agree(name, is_training):
+    model = small(name, normalise=name != "unordered")
+    assert compare(model, write_again(model), is_training) == set()
