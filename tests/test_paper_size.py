@@ -58,16 +58,10 @@ def set_recipe(lesson, number, updates):
     return lesson.RECIPE | tiny | {"updates": updates}
 
 
-def place(lesson, number, device):
-    """The arguments that put a training on this device; 12 takes it from its page."""
-    lesson.device = device
-    return {} if number == "12" else {"device": device}
-
-
 def train_branch(lesson, number, path, updates):
     """The model after so many updates of the full branch, and how many were made in this call."""
     data = make_data(number)
-    recipe = set_recipe(lesson, number, updates) | place(lesson, number, DEVICE)
+    recipe = set_recipe(lesson, number, updates) | {"device": DEVICE}
     lesson.train_paper_size(path, data, seed=3, **recipe)
     return lesson.build_paper_size(0).to(DEVICE), data.draws
 
@@ -89,7 +83,7 @@ def train_loop(lesson, number, path, updates, device="cpu"):
     data = make_data(number)
     data.frames = data.frames[..., ::2, ::2]
     if number == "12":
-        model = lesson.small_model(0.1, 0)
+        model = lesson.small_model(0.1, 0).to(device)
         loop = lesson.train(model, data, updates, 0, path=path)
     elif number == "22":
         model = lesson.small_model(0).to(device)
@@ -166,14 +160,14 @@ def fake_gpu(fake_cuda, monkeypatch):
 
 def run_loop(lesson, number, device):
     """Two updates of the page's own loop, with its small model."""
-    lesson.device, lesson.N = device, 2
+    lesson.N = 2
     train_loop(lesson, number, None, 2, device)
 
 
 def run_branch(lesson, number, device):
     """Two updates of its full branch, in 16 bits, without a checkpoint, which needs values."""
     lesson.resume = lambda path, updates, **parts: range(1, updates + 1)
-    recipe = lesson.RECIPE | TINY[number] | {"updates": 2} | place(lesson, number, device)
+    recipe = lesson.RECIPE | TINY[number] | {"updates": 2, "device": device}
     lesson.train_paper_size("checkpoint", make_data(number), seed=3, **recipe)
 
 
@@ -225,11 +219,10 @@ LEFT_OUT = {"32": {f"swap_differing_{name}" for name in ("skin", "trousers", "to
 
 def judge(lesson, number, path, updates):
     """What the full branch shows of the model that it starts from, as if after so many updates."""
-    place(lesson, number, DEVICE)
     checkpoints.save(path, updates, model=lesson.build_paper_size(0))
     if number == "12":
         clips = MovingDigits(load_digits("test"))(40, seeded(7))
-        return lesson.judge_paper_size(path, clips)
+        return lesson.judge_paper_size(path, clips, DEVICE)
     test = sprites.load_poses("test", image_size=32)
     if number == "22":
         classes = load_judge("sprites_poses", test.classes).classes

@@ -120,9 +120,9 @@ def test_11_gives_the_closed_form_of_a_linear_filter():
 
 @each_device
 def test_the_loop_of_12_trains_on_a_device(device):
-    lesson = run_lesson("12", device=torch.device(device))
+    lesson = run_lesson("12")
     world = MovingDigits(load_digits("test"), 32, 5, motion="circle", speeds=(0.5, -0.9))
-    model, frames = lesson.small_model(0.05, 0), world(60, seeded()).frames.to(device)
+    model, frames = lesson.small_model(0.05, 0).to(device), world(60, seeded()).frames.to(device)
     assert [update for update, *_ in lesson.train(model, world, 100, 0)] == list(range(1, 101))
     with torch.no_grad():
         error, costs = model.loss(frames, torch.zeros(60, 5, 32, device=device))

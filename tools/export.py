@@ -18,7 +18,6 @@ from tools import files
 FOLDER = files.ROOT / "lib" / "unbraid" / "lessons"
 CHAPTERS = [path.stem[1:] for path in sorted(FOLDER.glob("n[0-9]*.py"))]  # a new one: empty
 DRAWING = {"plt", "plots"}
-DEVICE = 'device = torch.device("cpu")  # a page takes what it finds'
 
 
 def renew() -> list[Path]:
@@ -32,13 +31,12 @@ def renew() -> list[Path]:
 def write_module(number: str, folder: Path | None = None) -> str:
     """The source of a chapter's module. folder: of the notebooks, else those of the clone."""
     page = Page(*files.select_notebooks(folder, number))
-    wanted = page.list_kept({"device"})
+    wanted = page.list_kept()
     needed = set().union(*(page.uses[name] for name in wanted)) - set(wanted)
     constants = [name for name in page.sources if name in needed and page.is_constant(name)]
     needed = needed.union(*(page.uses[name] for name in constants)) - set(constants)
 
     values = [page.sources[name] for name in constants]
-    values += [DEVICE] if "device" in needed else []
     title = f'"""What notebook {number} defines; written by `python -m tools export`."""'
     head = [title, page.write_imports(needed), "\n".join(values)]
     definitions = [page.sources[name] for name in wanted]
@@ -74,10 +72,10 @@ class Page:
             self.sources[node.targets[0].id] = source
             self.uses[node.targets[0].id] = list_free(node.value)
 
-    def list_kept(self, given: set[str]) -> list[str]:
-        """The definitions that draw nothing, and need of the page what it defines or is given."""
+    def list_kept(self) -> list[str]:
+        """The definitions that draw nothing, and need of the page only what it defines."""
         known = {name for name in self.sources if self.is_constant(name)}
-        known |= given | (self.imports.keys() - DRAWING)
+        known |= self.imports.keys() - DRAWING
         kept = [name for name in self.sources if name in self.definitions]
         while lost := [name for name in kept if self.uses[name] - known - {*kept}]:
             kept = [name for name in kept if name not in lost]

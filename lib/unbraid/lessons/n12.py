@@ -11,7 +11,6 @@ from unbraid.paper_size import Row, print_verdict
 
 PAPER = {"features": 32, "K": 2, "d": 20, "hidden": 128, "depth": 4}
 RECIPE = {"updates": 200_000, "batch": 100, "rate": 3e-4}  # the authors'
-device = torch.device("cpu")  # a page takes what it finds
 
 
 def small_model(v, seed):
@@ -19,7 +18,7 @@ def small_model(v, seed):
     sizes = {"features": 96, "K": 2, "d": 16, "hidden": 64, "depth": 2, "v": v}
     model = IndependentPrediction(small_networks(32), all_at_once, **sizes)
     model.filter.posterior.log_variance.bias.data -= 4  # begin nearly without noise
-    return model.to(device)
+    return model
 
 
 def pytorch_model(v, seed):
@@ -34,6 +33,7 @@ def pytorch_model(v, seed):
 
 def train(model, film, updates, seed, batch=8, rate=2e-3, path=None):
     """The training loop; after each update it gives the terms of the loss."""
+    device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
@@ -55,6 +55,7 @@ def train(model, film, updates, seed, batch=8, rate=2e-3, path=None):
 
 def know_places(model, clips):
     """R² of each digit's place in the last frame, by factor: (factor, digit)."""
+    device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(*clips.frames.shape[:2], model.K * model.d, generator=generator)
     with torch.no_grad():
@@ -102,20 +103,21 @@ def build_paper_size(seed):
     networks = paper_networks(40, side=64)
     big = IndependentPrediction(networks, step_by_step, v=0.25, **PAPER)
     big.decoder[-2].bias.data += 0.5  # the authors' frames begin grey
-    return big.to(device)
+    return big
 
 
-def train_paper_size(path, film, seed, **recipe):
+def train_paper_size(path, film, seed, device, **recipe):
     """Called again, it continues at the checkpoint that `path` names."""
-    loop = train(build_paper_size(seed), film, seed=seed, path=path, **recipe)
+    big = build_paper_size(seed).to(device)
+    loop = train(big, film, seed=seed, path=path, **recipe)
     for update, error, costs in loop:
         if update % 1000 == 0:
             print(f"update {update}: {error:.1f} + {sum(costs):.1f} nats")
 
 
-def judge_paper_size(path, clips):
+def judge_paper_size(path, clips, device):
     """The reloaded model beside Table 2; its films with a factor frozen."""
-    big = build_paper_size(0)
+    big = build_paper_size(0).to(device)
     done, x = load(path, model=big), clips.frames.to(device)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(*x.shape[:2], 40, generator=generator).to(device)

@@ -85,6 +85,7 @@ class Networks(nn.Module):
         self.from_prior = Layer(models, 4 * d, 32)  # of p(z_t | z_{t-1})
         self.combine = Layer(models, 64, 32)
         self.posterior = Layer(models, 32, 4 * d)
+        self.posterior.bias.data[..., 2 * d :] -= 4  # codes begin nearly without noise
         sizes = (d, 64), (64, 64), (64, 2 * d)
         first, second, last = (Layer(2 * models, *size) for size in sizes)
         self.transitions = nn.Sequential(first, nn.SELU(), second, nn.SELU(), last)
@@ -118,13 +119,10 @@ class Filter(Networks):
         return loss / len(x), torch.stack(codes)
 
 
-def train(law, models, updates, seed, batch=32):
-    """Models (trained side by side, each on clips of its own) after each update."""
-    draws, units = torch.Generator().manual_seed(seed), 2 * WORLDS[law][1]
-    torch.manual_seed(seed)
-    filters = Filter(models, units // 2)
-    with torch.no_grad():
-        filters.posterior.bias[..., units:] -= 4  # codes begin nearly without noise
+def train(filters, law, updates, seed, batch=32):
+    """Models side by side, each on clips of its own; after each update, its number."""
+    models, units, _ = filters.decoder.weight.shape
+    draws = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(filters.parameters(), fused=True)
     for update in range(updates):
         optimizer.param_groups[0]["lr"] = 0.01 * min(1, 2 - 2 * update / updates)
@@ -135,14 +133,14 @@ def train(law, models, updates, seed, batch=32):
         optimizer.zero_grad()
         loss.sum().backward()
         optimizer.step()
-        yield filters
+        yield update + 1
 
 
 @torch.no_grad()
 def measure(filters, law, seed, count=2000):
     """R² of each coordinate from each factor, (models, 2, 4), and the losses."""
     draws = torch.Generator().manual_seed(seed + 1)
-    models, units = len(filters.posterior.weight), 2 * WORLDS[law][1]
+    models, units, _ = filters.decoder.weight.shape
     x, places = draw_clips(law, count, draws)
     noise = torch.randn(4, models, count, units, generator=draws)
     loss, codes = filters(x[:, None].expand(-1, models, -1, -1), noise)
