@@ -200,7 +200,7 @@ def find_unknown_abbreviations(text: str, glossary: str) -> set[str]:
 
     The names of claims, which are links to REPRODUCTION.md, need no entry either.
     """
-    words = re.sub(r"\[[ABC]\d+\]\([^)]*REPRODUCTION\.md#\w+\)", " ", text)
+    words = re.sub(r"\[[A-Z]\d+\]\([^)]*REPRODUCTION\.md#\w+\)", " ", text)
     words = re.sub(r"\]\([^)]*\)|https?:\S+", " ", words)
     found = set(re.findall(r"(?<![\w-])[A-Z][A-Z0-9]+(?:-[A-Z]+)?(?![\w-])", words))
     return found - OTHERS - set(re.findall(r"[A-Z0-9]{2,}", glossary))
