@@ -1,6 +1,7 @@
 """Runs of notebooks: what fails is named; and what `make compare` says of committed outputs."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import nbformat
@@ -10,7 +11,7 @@ from exercise_notebook import write_notebook
 from nbformat.v4 import new_code_cell, new_output
 
 from tools import __main__ as commands
-from tools import compare, execution, files, footer
+from tools import compare, execution, files, footer, forked_kernels
 
 BAD = {  # a cell, and what is said of it
     "hung": ("import time\ntime.sleep(60)", "timed out"),
@@ -32,11 +33,13 @@ def clone(tmp_path, monkeypatch):
     """A folder with one good notebook, where commands work."""
     write_notebook(tmp_path / "notebooks" / "10_good.ipynb", "print(profile)", "0.1 + 0.2")
     monkeypatch.setattr(files, "ROOT", tmp_path)
+    monkeypatch.setattr(execution, "serve", lambda _: nullcontext(""))  # imports take long
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_what_failed_is_named_and_the_rest_still_runs(clone, capsys):
+def test_what_failed_is_named_and_the_rest_still_runs(clone, monkeypatch, capsys):
+    monkeypatch.setattr(execution, "serve", forked_kernels.serve)
     write_notebook(clone / "notebooks" / "20_bad.ipynb", "1 / 0")
     (clone / "notebooks" / "30_damaged.ipynb").write_text("{")
     assert commands.main(["run", "--profile", "smoke"]) == 1

@@ -4,11 +4,11 @@ On the way its exercises meet wrong answers of each likely kind and accept none 
 """
 
 import copy
+import os
 from types import SimpleNamespace
 
 import nbformat
 import pytest
-from forked_kernels import serve
 from helpers import NOTEBOOKS
 from nbformat.v4 import new_output
 from nbval import plugin as nbval
@@ -16,6 +16,7 @@ from papermill import execute_notebook
 from wrong_answers import insert_trials, read_faults
 
 from tools import execution, files
+from tools.forked_kernels import serve
 
 CHECKED = "nbval-check-output"  # the tag of cells whose output is the same at every profile
 NOT_COMPARED = ("metadata", "output_type", "name", "execution_count", "image/png")
@@ -30,7 +31,7 @@ def test_the_course_has_notebooks_and_runs_them_all():
 
 @pytest.fixture(scope="session")
 def kernels():
-    with serve() as folder:
+    with serve(os.environ | {"PYTHONPATH": ""}) as folder:
         yield folder
 
 

@@ -1,16 +1,20 @@
-"""Run notebooks (`make run`): papermill runs each in a process of its own, in its folder."""
+"""Run notebooks (`make run`): papermill runs each in a process of its own, in its folder.
+
+These processes, and on Linux the kernels, are forked from ones that have imported what takes long.
+"""
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
-import re
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbconvert.preprocessors import TagRemovePreprocessor
@@ -18,6 +22,7 @@ from nbformat import NotebookNode
 from unbraid.checks import check_name
 
 from tools.files import first_line, select_notebooks, write
+from tools.forked_kernels import serve
 from tools.syllabus import find_minutes
 
 # The longest that one cell may take: thirty times what it takes on two cores, for slow machines.
@@ -36,7 +41,8 @@ WITHOUT_SOLUTIONS = TagRemovePreprocessor(enabled=True, remove_cell_tags={"solut
 # took one of its ports between their choice and their use. Only starting anew helps.
 DIED_AT_START = "Kernel died before replying"
 STARTS = 3
-CELL_FAILED = "papermill.exceptions.PapermillExecutionError"
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["papermill"])
 
 
 @dataclass
@@ -55,11 +61,12 @@ def execute(
     profile: str = "quick",
     seconds: float | None = None,
     solutions: bool = True,
+    kernels: str = "",
 ) -> Outcome:
     """Run one notebook into the file `output`. What fails is in the outcome.
 
     seconds: the longest that a cell may take. solutions: whether those of the exercises run, too;
-    otherwise the output lacks them.
+    otherwise the output lacks them. kernels: a folder of `forked_kernels.serve`.
     """
     check_name("profile", profile, CELL_SECONDS)
     outcome = Outcome(Path(notebook).resolve(), Path(output).resolve())
@@ -71,9 +78,9 @@ def execute(
         if not solutions:
             book, _ = WITHOUT_SOLUTIONS(nbformat.read(source, 4), {})
             source = write(book, outcome.output)  # papermill reads it before it writes there
-        limit = int(seconds or CELL_SECONDS[profile])
-        place = outcome.notebook.parent
-        said = call_papermill(source, outcome.output, profile, limit, place)
+        options = {"profile": profile, "cwd": outcome.notebook.parent}
+        options["execution_timeout"] = int(seconds or CELL_SECONDS[profile])
+        said = call_papermill(kernels, source, outcome.output, **options)
         outcome.fault = find_fault(outcome.output, said)
     except (ValueError, AttributeError, nbformat.ValidationError) as error:  # a damaged file
         outcome.fault = f"{type(error).__name__}: {first_line(error)}"
@@ -81,19 +88,36 @@ def execute(
     return outcome
 
 
-def call_papermill(source: Path, output: Path, profile: str, limit: int, folder: Path) -> str:
-    """Run papermill in a folder; returns its error where it ended by another one than a cell's."""
-    command = [sys.executable, "-m", "papermill", str(source), str(output)]
-    command += ["--parameters", "profile", profile, "--kernel", "python3"]
-    command += ["--execution-timeout", str(limit), "--no-progress-bar"]
+def call_papermill(kernels: str, *files: Path, **options: Any) -> str:
+    """What `run_papermill` returns in a process of its own, whose kernels come from a folder."""
+    places, said = filter(None, [kernels, os.environ.get("JUPYTER_PATH")]), ""
+    environment = os.environ | {"JUPYTER_PATH": os.pathsep.join(places)}
     for _ in range(STARTS):
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
-        if DIED_AT_START not in done.stderr:
+        try:
+            with ProcessPoolExecutor(1, FORK) as pool:
+                said = pool.submit(run_papermill, environment, *files, **options).result()
+        except BrokenProcessPool as error:
+            said = f"papermill died: {error}"
+        if DIED_AT_START not in said:
             break
-    if not done.returncode or CELL_FAILED in done.stderr:  # A cell's error is in its output.
-        return ""
-    errors = re.findall(r"^[\w.]+: .+", done.stderr, re.MULTILINE)
-    return errors[-1] if errors else f"papermill ended with {done.returncode}: {done.stderr}"
+    return said
+
+
+def run_papermill(environment: dict[str, str], *files: Path, profile: str, **options: Any) -> str:
+    """Run a notebook in this process; the error where it ended by another one than a cell's."""
+    from papermill import PapermillExecutionError, execute_notebook
+
+    os.environ.clear()
+    os.environ.update(environment)
+    logging.disable()
+    options |= {"kernel_name": "python3", "progress_bar": False}
+    try:
+        execute_notebook(*files, {"profile": profile}, **options)
+    except PapermillExecutionError:
+        pass  # It is in the output.
+    except Exception as error:
+        return f"{type(error).__name__}: {first_line(error)}"
+    return ""
 
 
 def find_fault(output: Path, said: str = "") -> str:
@@ -145,7 +169,8 @@ def run(
     outcomes: list[Outcome] = []
     started = time.perf_counter()
     work = partial(execute, profile=profile, seconds=cell_seconds, solutions=solutions)
-    with ThreadPoolExecutor(at_once) as pool:
+    with serve(os.environ) as kernels, ThreadPoolExecutor(at_once) as pool:
+        work = partial(work, kernels=kernels)
         # The longest begin first: at the end, others fill the cores beside them.
         ordered = sorted(notebooks, key=read_minutes, reverse=True)
         futures = [pool.submit(work, path, Path(to) / path.name) for path in ordered]
