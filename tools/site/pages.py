@@ -29,7 +29,7 @@ LISTS = {  # what follows the notebooks there
     "Look up": "REPRODUCTION docs/glossary docs/notation docs/bibliography reference/index "
     "results/README",
     "Read": "extras/README extras/own-data docs/gpu docs/people-in-the-data "
-    "docs/judging-small-versions docs/public-code data/README",
+    "docs/field docs/judging-small-versions docs/public-code data/README",
     "Teach, take part": "docs/syllabus docs/teaching questions docs/projects/own_data "
     "docs/projects/series docs/projects/sample_report CONTRIBUTING CHANGELOG",
 }
