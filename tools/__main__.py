@@ -57,13 +57,6 @@ def export(_: Options) -> list[Path]:
     return renew()
 
 
-def questions(options: Options) -> list[Path]:
-    """Note in docs/questions that questions were read with the present Answers of notebooks."""
-    from tools.questions import renew
-
-    return renew(options.only)
-
-
 def student(options: Options) -> list[Path]:
     """Write the notebooks without solutions."""
     from tools.editions import write_edition
@@ -138,7 +131,6 @@ COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their opt
     footer: "only",
     syllabus: "",
     export: "",
-    questions: "only",
     student: "only to",
     teacher: "only to",
     site: "to",
