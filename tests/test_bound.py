@@ -86,6 +86,10 @@ def test_what_training_of_paper_a_begins_with():
         small_model(output_bias=each).decoder.parameters() for each in (0.5, 0.0)
     )
     close(raised, bias + 0.5)
+    low, usual = (small_model(initial_log_variance=each).filter for each in (-4.0, 0.0))
+    assert (low.posterior.log_variance.bias + 4).allclose(usual.posterior.log_variance.bias, 1e-5)
+    close(low.posterior.mean.bias, usual.posterior.mean.bias)
+    assert len(small_model(hidden_layers=0).filter.transitions[0]) == 1
 
 
 def slow_bound(model, frames, generator):

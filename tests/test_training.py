@@ -12,7 +12,7 @@ from torch.backends.cpu import get_cpu_capability
 from unbraid import training
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.support.schedules import Schedule, schedule_value
-from unbraid.support.tensors import read_tensors
+from unbraid.support.tensors import read_tensors, write_tensors
 from unbraid.training import TrainingError, fit, read_rows
 
 from papers.run import LogarithmicSchedule
@@ -197,11 +197,16 @@ def test_a_checkpoint_with_other_bytes_is_refused(checkpoint, tmp_path, seed):
         train(path)
 
 
-@pytest.mark.parametrize("kind", ("truncated", "other", "version 1.0"))
+@pytest.mark.parametrize("kind", ("truncated", "other", "version 1.0", "other names"))
 def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
     path = tmp_path / "b.ck"
     if kind == "truncated":
         path.write_bytes(checkpoint.read_bytes()[:-100])
+    elif kind == "other names":  # as those of papers A and B were before 2026-12
+        tensors, described = read_tensors(checkpoint, "run")
+        tensors["model.trunk.0.weight"] = tensors.pop("model.encoder.trunk.0.weight")
+        described.pop("sha256")
+        write_tensors(path, tensors, "run", described)
     else:
         run = {"run": json.dumps(read_tensors(checkpoint, "run")[1]["identity"])}
         save_file({"rows": torch.zeros(2, 6)}, path, run if kind == "version 1.0" else None)

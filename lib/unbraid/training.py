@@ -305,6 +305,10 @@ class Run:
         if other:
             found = f"one with another {', '.join(other)}; name another file to start anew"
             raise TrainingError(f"{path}: expected a checkpoint of this run, found {found}")
+        own = {f"model.{name}" for name in self.model.state_dict()}
+        if {name for name in tensors if name.startswith("model.")} != own:
+            found = "other names of weights; name another file to start anew"
+            raise TrainingError(f"{path}: expected a checkpoint of this version, found {found}")
         moments: dict[int, dict[str, Tensor]] = {}  # of each parameter, by its number
         weights = list(self.model.parameters())
         for name in [name for name in tensors if name.startswith("adam.")]:
