@@ -7,13 +7,11 @@ of a batch of frames (B, T, 3, H, W) in [0, 1].
 
 from __future__ import annotations
 
-import copy
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from unbraid.models.unordered import PairEncoder, UnorderedFrames
 
 
 def encoder(channels: tuple[int, ...], features: int, slope: float) -> list[nn.Module]:
@@ -187,27 +185,3 @@ class SingleElementStep(nn.Module):
             + divergence(static_mean, static_log_variance, none, none)
             + divergence(mean, log_variance, *self.prior(dynamic))
         )
-
-
-class ConcatenatedPairs(PairEncoder):
-    """Paper B as it is printed: the maps of each pair are stacked and convolved. No code is public.
-
-    It computes what `PairEncoder` computes, from the same weights.
-    """
-
-    def compare(self, features: Tensor) -> Tensor:
-        """Mean over i != j of ReLU(W * [x_i, x_j] + b), (B, width, 4, 4)."""
-        length = features.shape[1]
-        numbers = torch.arange(length, device=features.device)
-        first, second = torch.cartesian_prod(numbers, numbers).T
-        is_pair = first != second
-        pairs = torch.cat([features[:, first[is_pair]], features[:, second[is_pair]]], 2)
-        maps = F.relu(self.pair(pairs.flatten(0, 1)))
-        return maps.unflatten(0, (len(features), -1)).mean(1)
-
-
-def concatenate_pairs(model: UnorderedFrames) -> UnorderedFrames:
-    """A copy of a model of paper B that stacks the maps of each pair, with the same weights."""
-    model = copy.deepcopy(model)
-    model.encoder.static.__class__ = ConcatenatedPairs
-    return model

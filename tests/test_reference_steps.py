@@ -1,18 +1,21 @@
 """Our bounds are what the authors train with, and paper B's pairs are its printed layers."""
 
+import copy
 import math
 from itertools import chain
+from types import MethodType
 
 import pytest
 import torch
 from helpers import DOUBLE, ELEMENT, FRAMES_ALONE, close, seeded
+from unbraid.lessons import n22
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
 
 from papers.c.variants import ReleasedElement
-from tests.reference_steps import IndependentStep, SingleElementStep, concatenate_pairs
+from tests.reference_steps import IndependentStep, SingleElementStep
 
 
 def draw_frames(channels, size, length):
@@ -116,7 +119,9 @@ def test_stacked_pairs_are_our_sum_and_difference_of_them(length):
     model = UnorderedFrames(**FRAMES_ALONE).double()
     frames = torch.rand(3, length, 2, 8, 8, generator=seeded(2), **DOUBLE)
     noise = model.draw_noise(3, length, seeded())
-    stacked = concatenate_pairs(model)
+    stacked = copy.deepcopy(model)  # with the pairs of notebook 22, as the paper draws them
+    static = stacked.encoder.static
+    static.compare = MethodType(n22.PairEncoder.compare, static)
     for one in (model, stacked):
         one(frames, noise).loss().backward()
     close(model(frames, noise).elbo, stacked(frames, noise).elbo)

@@ -253,6 +253,15 @@ def test_a_typed_model_of_a_has_the_librarys_names():
         close(library.decode(library.encode(x)), typed.decode(typed.encode(x)))
 
 
+def test_a_typed_model_of_b_has_the_librarys_names():
+    typed, x = read_lesson("22").small_model(0).double(), torch.rand(2, 3, 3, 32, 32).double()
+    library = workshop.to_library(typed)
+    with torch.no_grad():
+        codes, frames = library.encode(x), typed.decode(*typed.encode(x))
+        close((codes["static"], codes["dynamic"]), tuple(typed.encode(x)))
+        close(library.decode(codes), frames)
+
+
 # ---- Results of another kind, and what a check has found right
 
 
