@@ -50,25 +50,3 @@ def test_rounding_does_not_rank_equal_directions():
     generator = np.random.default_rng(0)
     same = np.tile(generator.normal(size=50), (40, 1)) * generator.uniform(1, 9, (40, 1))
     assert equal_error_rate(*speaker_trials(same, np.arange(40) % 4)) == 0.5
-
-
-VECTORS = np.random.default_rng(0).normal(size=(4, 3))
-
-
-@pytest.mark.parametrize(
-    ("function", "given", "name"),
-    [
-        (equal_error_rate, ([0.1, 0.2, 0.3], [0, 5, 2]), "targets"),
-        (equal_error_rate, ([0.1, 0.2, 0.3], [0.1, 0, np.nan]), "targets"),
-        (equal_error_rate, ([1, 2], [True]), "targets"),
-        (equal_error_rate, ([1, 2], [True, True]), "targets"),
-        (equal_error_rate, ([1, np.nan], [True, False]), "scores"),
-        (speaker_trials, (VECTORS, [0, 1]), "speakers"),
-        (speaker_trials, (VECTORS, [np.nan] * 4), "speakers"),
-        (speaker_trials, (VECTORS[0], [0, 1, 2]), "vectors"),
-        (speaker_trials, (VECTORS * [[1], [0], [1], [1]], range(4)), "vectors"),
-    ],
-)
-def test_what_cannot_be_scored_is_refused(function, given, name):
-    with pytest.raises(ValueError, match=name):
-        function(*given)

@@ -27,7 +27,6 @@ ACTIVATIONS = {
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Let a model be in evaluation mode for a while, and each layer in its own mode after it."""
-    check_type(nn.Module, model=model)
     training = [layer for layer in model.modules() if layer.training]
     model.eval()
     try:
@@ -121,7 +120,6 @@ class ConvolutionalDecoder(nn.Sequential):
         groups: int = 1,
     ):
         check_name("output", output, ("sigmoid", "linear"))
-        check_name("groups", groups, (0, 1))
         widths = stage_widths(image_size, width, channels=channels, inputs=inputs)[::-1]
         layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
         if groups:
@@ -175,8 +173,6 @@ def mlp(
     inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu"
 ) -> nn.Sequential:
     """A dense network with a linear output, (..., inputs) to (..., outputs)."""
-    check_whole(0, hidden_layers=hidden_layers)
-    check_whole(1, inputs=inputs, hidden=hidden, outputs=outputs)
     layers: list[nn.Module] = []
     for _ in range(hidden_layers):
         layers += [nn.Linear(inputs, hidden), activation(activation_name)]
@@ -189,7 +185,6 @@ class GaussianHead(nn.Module):
 
     def __init__(self, inputs: int, size: int, initial_log_variance: float = 0.0):
         super().__init__()
-        check_whole(1, inputs=inputs, size=size)
         self.mean = nn.Linear(inputs, size)
         self.log_variance = nn.Linear(inputs, size)
         self.add_start(initial_log_variance)
@@ -202,7 +197,7 @@ class GaussianHead(nn.Module):
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         """The distribution of the code, (..., size), of features (..., inputs)."""
-        return DiagonalGaussian(self.mean(features), self.log_variance(features))
+        return DiagonalGaussian.made(self.mean(features), self.log_variance(features))
 
 
 class AutoregressivePrior(nn.Module):

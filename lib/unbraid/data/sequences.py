@@ -17,10 +17,11 @@ FEW = 5  # sequences: of more, rows drawn at random are hardly ever the first tw
 
 def as_float(frames: Tensor) -> Tensor:
     """Bytes as floats in [0, 1], four times as large; floats as they are, others are refused."""
-    check_type(Tensor, frames=frames)
-    is_known = frames.dtype == torch.uint8 or frames.is_floating_point()
-    check_field(is_known, "frames", "floats or bytes (torch.uint8)", frames.dtype)
-    return frames.float().div_(255) if frames.dtype == torch.uint8 else frames
+    is_byte = getattr(frames, "dtype", None) == torch.uint8
+    if not is_byte and not (isinstance(frames, Tensor) and frames.is_floating_point()):
+        check_type(Tensor, frames=frames)
+        refuse("frames", "floats or bytes (torch.uint8)", frames.dtype)
+    return frames.float().div_(255) if is_byte else frames
 
 
 def as_tensor(name: str, values: object) -> Tensor:

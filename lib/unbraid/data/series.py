@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unbraid.checks import as_array, check_field, check_name, check_seed, check_type, check_whole
+from unbraid.checks import check_field, check_name, check_seed, check_type, check_whole
 from unbraid.data.sequences import Sequences
 
 CALENDAR = {
@@ -64,8 +64,6 @@ def cut_months(tables: list[pd.DataFrame]) -> tuple[np.ndarray, dict[str, np.nda
 
 def split_months(is_test: np.ndarray) -> dict[str, np.ndarray]:
     """The papers' split of months: the others than the test are shuffled, 85 % to train."""
-    is_test = as_array(is_test, "is_test")
-    check_field(is_test.dtype == bool, "is_test", "a mask of booleans, x == 1", is_test.dtype)
     numbers = np.flatnonzero(~is_test)
     train, validation = held_out(len(numbers), 0.85, seed=0)
     tests = np.flatnonzero(is_test)

@@ -28,21 +28,15 @@ def entropies(probabilities: ArrayLike) -> Entropies:
     The score is exp of the mean divergence of p(y|x) from the mean p(y) (Salimans et al. 2016,
     arXiv 1606.03498), and equals exp(H(y) - H(y|x)). Raises ValueError for other rows.
     """
-    p = check_probabilities(probabilities)
-    mean = p.mean(0)
-    score = float(np.exp(rel_entr(p, mean).sum(1).mean()))
-    return Entropies(float(entr(p).sum(1).mean()), float(entr(mean).sum()), score)
-
-
-def check_probabilities(probabilities: ArrayLike) -> np.ndarray:
-    """As float64 (n, classes), or ValueError: rows of two or more, none negative, sums of one."""
     p = finite_array("probabilities", probabilities)
     are_rows = p.ndim == 2 and len(p) > 0 and p.shape[1] >= 2
     check_field(are_rows, "probabilities", "(n, classes), n >= 1", p.shape)
     if (p < 0).any() or not np.allclose(p.sum(1), 1, rtol=0, atol=1e-4):
         others = f"sums from {p.sum(1).min():g}, values from {p.min():g}"
         refuse("probabilities", "none below 0, sums of 1", others)
-    return p
+    mean = p.mean(0)
+    score = float(np.exp(rel_entr(p, mean).sum(1).mean()))
+    return Entropies(float(entr(p).sum(1).mean()), float(entr(mean).sum()), score)
 
 
 def random_donors(count: int, seed: int = 0) -> np.ndarray:

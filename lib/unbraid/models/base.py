@@ -264,8 +264,6 @@ class SequenceModel(Guarded, ABC):
 
     def normal(self, generator: Generator | None, *shape: int) -> Tensor:
         """Standard normal numbers of the type and on the device of the weights."""
-        for size in shape:
-            check_whole(0, size=size)
         like = next(self.parameters())
         return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 

@@ -19,10 +19,6 @@ def progress_bar(iterable: Iterable, label: str, **options: object) -> "tqdm":
     """
     from tqdm import tqdm  # imported lazily: where models only train it may be missing
 
-    from unbraid.checks import check_type  # and because commands' help needs no NumPy
-
-    check_type(Iterable, iterable=iterable)
-
     file = sys.stdout if in_notebook() else sys.stderr
     return tqdm(iterable, desc=label, leave=False, disable=not is_watched(), file=file, **options)
 
