@@ -110,6 +110,9 @@ def test_some_figures_of_several_are_in_part(toy):
     assert toy([0.5], figures=figures).find_verdict() == "in part"
     assert toy([0.9], figures=[*figures[1:], *figures[1:]]).find_verdict() == "agrees once"
     assert toy([0.3, 0.8], figures=figures).find_verdict() == "not reproduced"  # no mean
+    late = [figures[0], claims.Figure("c", "late", published=0.9)]  # of one seed fewer
+    fewer = toy([0.5] * 3, figures=late, more={"late": [0.9, 0.9, None]})
+    assert fewer.find_verdict() == "reproduced once"
 
 
 def test_chance_may_be_a_figure_of_the_run(toy):
@@ -301,6 +304,8 @@ def test_runs_are_counted_by_what_they_have_found(toy, rows):
     digits = claims.Figure("digits", "grouping", table="toy.csv", groupings=["digits"], least=1)
     assert digits.read_values() == {0: 1, 1: 0}
     assert show_ours(toy([0.5], run="", figures=[digits])) == ["1 of 2 runs (share: 0.01 to 0.99)"]
+    beside = toy([0.5, 0.6], figures=[digits, claims.Figure("a", "score")])
+    assert "±" in show_ours(beside)[1]  # The two states are those of other runs.
     assert pages.show_states("toy.csv", "grouping", groupings=["x with x"]) == "neither of two runs"
 
 
