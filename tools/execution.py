@@ -5,7 +5,6 @@ These processes, and on Linux the kernels, are forked from ones that have import
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import time
@@ -22,7 +21,7 @@ from nbformat import NotebookNode
 from unbraid.checks import check_name
 
 from tools.files import first_line, select_notebooks, write
-from tools.forked_kernels import serve
+from tools.forked_kernels import run_papermill, serve
 from tools.syllabus import find_minutes
 
 # The longest that one cell may take: thirty times what it takes on two cores, for slow machines.
@@ -101,23 +100,6 @@ def call_papermill(kernels: str, *files: Path, **options: Any) -> str:
         if DIED_AT_START not in said:
             break
     return said
-
-
-def run_papermill(environment: dict[str, str], *files: Path, profile: str, **options: Any) -> str:
-    """Run a notebook in this process; the error where it ended by another one than a cell's."""
-    from papermill import PapermillExecutionError, execute_notebook
-
-    os.environ.clear()
-    os.environ.update(environment)
-    logging.disable()
-    options |= {"kernel_name": "python3", "progress_bar": False}
-    try:
-        execute_notebook(*files, {"profile": profile}, **options)
-    except PapermillExecutionError:
-        pass  # It is in the output.
-    except Exception as error:
-        return f"{type(error).__name__}: {first_line(error)}"
-    return ""
 
 
 def find_fault(output: Path, said: str = "") -> str:

@@ -6,6 +6,7 @@ forked_kernels.py SOCKET ARGUMENTS` asks for a kernel with these arguments, and 
 """
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from select import select
+from typing import Any
 
 LONGEST = ("torch", "scipy.stats", "sklearn.linear_model", "matplotlib.pyplot")
 NAME = "python3"  # of the kernel, as in the notebooks
@@ -93,6 +95,26 @@ def ask(path: str, *arguments: str) -> None:
         client.connect(path)
         client.sendall(json.dumps(request).encode() + b"\n")
         client.recv(1)
+
+
+def run_papermill(environment: dict[str, str], *files: Path, profile: str, **options: Any) -> str:
+    """Run a notebook in this process; the error where it ended by another one than a cell's.
+
+    It stands here, where a process that is forked to run it imports nothing else.
+    """
+    from papermill import PapermillExecutionError, execute_notebook
+
+    os.environ.clear()
+    os.environ.update(environment)
+    logging.disable()
+    options |= {"kernel_name": "python3", "progress_bar": False}
+    try:
+        execute_notebook(*files, {"profile": profile}, **options)
+    except PapermillExecutionError:
+        pass  # It is in the output.
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 if __name__ == "__main__":
