@@ -164,6 +164,7 @@ class Turning(nn.Module):
         self.middle = nn.Parameter(torch.tensor(15.5))
         cosines, sines = torch.tensor(angles).cos(), torch.tensor(angles).sin()
         self.turn = torch.stack([cosines, sines, -sines, cosines], -1).view(2, 2, 2)
+        self.filter = SimpleNamespace(predict=self.predict)
 
     def encode(self, batch, noise=None):
         places = independent.centroids(Batch.of(batch).frames) - self.middle  # (B, T, 2, 2)
@@ -172,17 +173,17 @@ class Turning(nn.Module):
     def to_latents(self, codes):
         return torch.cat(list(codes.values()), -1)
 
-    def prior(self, latents):
+    def predict(self, latents):
         places = latents.unflatten(-1, (2, 1, 2)) @ self.turn
-        return SimpleNamespace(mean=places.flatten(-3))
+        return places.flatten(-3), torch.zeros_like(latents)
 
-    def decode_latents(self, latents):
-        x, y = latents.unflatten(-1, (2, 2)).add(self.middle).unbind(-1)  # (B, T, 2) each
+    def decoder(self, latents):
+        x, y = latents.unflatten(-1, (2, 2)).add(self.middle).unbind(-1)  # (B, 2) each
         grid = torch.arange(32.0)
         across = (-(grid - x[..., None]).square() / 4).exp()
         down = (-(grid - y[..., None]).square() / 4).exp()
-        planes = down[..., :, None] * across[..., None, :]  # (B, T, 2, 32, 32)
-        return torch.cat([planes, torch.zeros_like(planes[:, :, :1])], 2)
+        planes = down[..., :, None] * across[..., None, :]  # (B, 2, 32, 32)
+        return torch.cat([planes, torch.zeros_like(planes[:, :1])], 1)
 
 
 def circling(length, count=200):
