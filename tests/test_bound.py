@@ -89,7 +89,9 @@ def test_what_training_of_paper_a_begins_with():
     low, usual = (small_model(initial_log_variance=each).filter for each in (-4.0, 0.0))
     assert (low.posterior.log_variance.bias + 4).allclose(usual.posterior.log_variance.bias, 1e-5)
     close(low.posterior.mean.bias, usual.posterior.mean.bias)
-    assert len(small_model(hidden_layers=0).filter.transitions[0]) == 1
+    linear = [*small_model(hidden_layers=0).filter.transitions]
+    assert [len(each) for each in linear] == [1] * len(linear)
+    assert not torch.equal(linear[0][0].weight, linear[1][0].weight)  # each factor's own
 
 
 def slow_bound(model, frames, generator):

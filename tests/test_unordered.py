@@ -27,8 +27,19 @@ def test_what_training_begins_with():
         before, after = (model.get_submodule(name)[-1].bias.chunk(2) for model in (usual, sharp))
         assert torch.equal(before[0], after[0])
         assert torch.allclose(before[1] - 4, after[1], atol=1e-6)
-    prior = usual.dynamic_prior(torch.randn(3, 4, generator=seeded(), **DOUBLE))
-    assert not prior.mean.any() and not prior.log_variance.any()
+    for model in (usual, new_model(initial_weights="he")):
+        prior = model.dynamic_prior(torch.randn(3, 4, generator=seeded(), **DOUBLE))
+        assert not prior.mean.any() and not prior.log_variance.any()
+    for layer in (usual.encoder.static.dense[-1], usual.encoder.dynamic[0], usual.decoder[0]):
+        bound = (6 / (layer.in_features + layer.out_features)) ** 0.5  # Glorot's, uniform
+        assert 0.9 * bound < layer.weight.abs().max() <= bound and not layer.bias.any()
+
+
+def test_trunk_and_decoder_have_slopes_of_their_own():
+    model = new_model(trunk_slope=0.2, decoder_slope=0.01)
+    for part, slope in ((model.encoder.trunk, 0.2), (model.decoder, 0.01)):
+        layers = [layer for layer in part.modules() if isinstance(layer, torch.nn.LeakyReLU)]
+        assert layers and {layer.negative_slope for layer in layers} == {slope}
 
 
 def test_multiplied_decoder_by_hand():
