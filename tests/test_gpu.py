@@ -28,7 +28,7 @@ def make_gpu(root, tmp_path, monkeypatch, call):
     seen = {name: torch.ones(178, dtype=torch.bool) for name in sprites.ATTRIBUTES}
     monkeypatch.setattr(unordered, "visible_attributes", lambda poses: seen)
     tiny = ["PROFILE=smoke", "SEED=1", f"RESULTS={tmp_path}", "ON=--accelerator cpu"]
-    command = ["make", "-n", "gpu", f"PYTHON={sys.executable}", *tiny]
+    command = ["make", "--no-print-directory", "-n", "gpu", f"PYTHON={sys.executable}", *tiny]
     said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
     lines = [shlex.split(line, comments=True)[2:] for line in said.splitlines()]
     assert lines.pop(0) == ["unbraid", "data", "fetch", "mnist"]
