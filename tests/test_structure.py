@@ -114,14 +114,6 @@ def test_a_notebook_imports_the_library_alone(path):
     assert found <= {"unbraid"} | ({"unbraid_extras"} if path.name.startswith("42") else set())
 
 
-def test_papers_has_six_floors():
-    arrows, floors = draw_arrows(late=True, room="papers"), {}
-    for module in TopologicalSorter(arrows).static_order():  # those first that others import
-        below = [floors[name] for name in arrows[module]]
-        floors[module] = 1 + max(below, default=0)
-    assert max(floors.values()) <= 6, sorted(floors.items(), key=lambda floor: floor[1])
-
-
 def test_imports_of_every_kind_are_seen():
     source = "from ..data import faces\nif TYPE_CHECKING:\n    import c\ndef f():\n    import a.b"
     assert imports(ast.parse(source), ("unbraid", "models")) == {"unbraid.data.faces", "a.b"}

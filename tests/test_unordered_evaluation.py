@@ -156,6 +156,16 @@ def test_grids_of_those_who_agree_and_those_who_do_not(kind, coherence):
     assert figures["grid_pose_coherence_chance"] < 1
 
 
+def test_what_no_pose_of_a_grid_shows_has_no_figure(monkeypatch):
+    sequences = world()
+    codes = torch.stack([torch.arange(TIMES), torch.zeros(TIMES)], 1)
+    others = torch.eye(PEOPLE), codes, 3, Reader(sequences), sequences.labels, seeded()
+    seen = {name: torch.full((TIMES,), name != "hair") for name in ATTRIBUTES}
+    monkeypatch.setattr(unordered, "visible_attributes", lambda poses: seen)
+    figures = unordered.coherence(Painter(sequences, "right"), *others)
+    assert "grid_hair" not in figures and figures["grid_skin"] == 1
+
+
 # ---- sharpness
 
 

@@ -329,7 +329,8 @@ def coherence(
     commonest at this d, on a regular grid over the middle 95 % of the codes of test frames.
     grid_pose_coherence: the same of the judged pose. _chance: the grid shuffled for each identity.
     grid_<attribute>: share of the grid in which the judge names what the identity wears, `worn`
-    (K,) by attribute, in all poses that it judges to have it; 1 / 6 by chance."""
+    (K,) by attribute, in all poses that it judges to have it; 1 / 6 by chance. Left out if the grid
+    has no such pose."""
     judged = judge_grids(model, static, grid_points(codes, points), judge)
     torch.randperm(len(codes), generator=generator)  # results/ was drawn after it
     motions = judged["action"] * len(judge.classes["direction"]) + judged["direction"]
@@ -339,8 +340,8 @@ def coherence(
         figures[f"{name}_coherence"] = agreement(classes)
         figures[f"{name}_coherence_chance"] = agreement(classes.gather(1, order))
     for name, is_visible in visible_attributes(judge.classes["pose"]).items():
-        right = judged[name] == worn[name][:, None]
-        figures[f"grid_{name}"] = float(right[is_visible[judged["pose"]]].double().mean())
+        if len(right := (judged[name] == worn[name][:, None])[is_visible[judged["pose"]]]):
+            figures[f"grid_{name}"] = float(right.double().mean())
     return figures
 
 
