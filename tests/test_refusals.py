@@ -232,6 +232,8 @@ FAULTS = (  # the field, and the call
     ("values", lambda: series.daily_mean(torch.zeros(2, 25))),
     ("waveform", lambda: speech.equal_level(torch.tensor([math.nan]))),
     ("chunks", lambda: speech.magnitudes(torch.ones(2, 1600, dtype=int), 8000)),
+    ("train", lambda: speech.SpectrumScale.fit(Sequences(-torch.rand(2, 3, 4)))),
+    ("whole", lambda: speech.cut([torch.rand(800)])),
     (
         "samples: .*4 steps",
         lambda: bound_per_frame(PAIRS, [CLIPS[..., :8, :8], CLIPS[:, :3, :, :8, :8]], 0),

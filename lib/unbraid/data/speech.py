@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, refuse
+from unbraid.checks import check_field, check_name, check_type, refuse
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
 
@@ -78,6 +78,7 @@ def cut(whole: Utterances) -> Sequences:
     Spectra (`magnitudes`) whose middle lies past the recording's end are 0 and not observed. The
     labels, all static: those of the recordings, `utterance` (its number), `chunk` (that in it).
     """
+    check_type(Utterances, whole=whole)
     check_name("rate", whole.rate, TRANSFORMS)
     size, hop = whole.rate // 5, TRANSFORMS[whole.rate][2]
     spectra, masks, counts = [], [], []
@@ -127,6 +128,9 @@ class SpectrumScale:
     @classmethod
     def fit(cls, train: Sequences) -> Self:
         """The scale of training chunks of magnitudes (N, T, bins)."""
+        check_field(train.kind == "series", "train", "chunks (N, T, bins)", train.kind)
+        least = train.frames.min()
+        check_field(least >= 0, "train", "magnitudes, none below 0", f"{float(least):g}")
         mask = train.observed
         spectra = ((train.frames + FLOOR).log() * mask[..., None]).double()
         means = spectra.sum(1) / mask.sum(1).clamp(min=1)[:, None]  # (N, bins)
