@@ -228,9 +228,37 @@ def test_it_opens_with_a_title_and_what_it_takes(path):
         assert heading in opening.lower()
 
 
+SURE = "## How sure are we, and what else we tried"
+
+
+def find_faults_of_form(texts: list[str]) -> list[str]:
+    """What is missing or out of its place: the last box and the ending of a notebook."""
+    firsts = [text.partition("\n")[0] for text in texts]
+    boxes = [number for number, first in enumerate(firsts) if first == SURE]
+    exercises = firsts.index("## Exercises")
+    faults = []
+    if boxes and boxes != [exercises - 1]:
+        faults.append("the last box is one cell, directly before the exercises")
+    if boxes and len(texts[boxes[0]].split()) > 350:
+        faults.append(
+            f"the last box has {len(texts[boxes[0]].split())} words, expected at most 350"
+        )
+    if "## What you can do now" not in firsts[exercises:]:
+        faults.append("a section What you can do now behind the exercises is missing")
+    return faults
+
+
 @each_notebook
-def test_it_says_what_is_known(path):
-    assert any("## What we know" in text for text in read_prose(path))
+def test_it_has_at_most_one_last_box_and_ends_with_what_the_reader_can_do(path):
+    assert find_faults_of_form(read_prose(path)) == []
+
+
+def test_a_box_in_another_place_and_an_ending_that_is_missing_are_seen():
+    ended = ["## Exercises", "## What you can do now\n\n- Freeze."]
+    assert find_faults_of_form(["# A", SURE, *ended]) == []
+    assert find_faults_of_form(["# A", *ended]) == []
+    for texts in ([SURE, "# A", *ended], [*ended, SURE], [SURE + 351 * "\na", *ended], ended[:1]):
+        assert len(find_faults_of_form(texts)) == 1, texts
 
 
 # ---- exercises: their cells in order, levels, mistakes, and names of their own
