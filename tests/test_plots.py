@@ -325,3 +325,8 @@ def test_the_leakage_matrix_marks_what_may_be_chance():
     limits = np.array([[[0.1, 0.3], [0.7, 0.9]]])
     ax = plots.leakage([[0.2, 0.8]], limits, np.array([[0.5, 0.001]]), columns=("a", "b"))
     assert words(ax.texts) == ["(0.20)", "0.10 to 0.30", "0.80", "0.70 to 0.90"]
+
+
+def test_a_panel_has_four_fields_with_titles():
+    _, axes = plots.panel("wxyz")
+    assert [ax.get_title(loc="left") for ax in axes] == ["(a) w", "(b) x", "(c) y", "(d) z"]

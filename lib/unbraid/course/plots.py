@@ -217,6 +217,20 @@ def blocks(ax: Axes, sizes: Sequence[int]) -> None:
         ax.axvline(edge, color="black", linewidth=1)
 
 
+def panel(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """A figure with four fields, for what the codes of a model contain, and a title for each.
+
+    (a) is for a traversal, (b) for swaps beside reconstructions, (c) for correlations, and (d) for
+    bits, with their shuffles and with a leak that was planted.
+    """
+    figure = plt.figure(figsize=(9.8, 7))
+    above, below = figure.subfigures(2)
+    axes = [*above.subplots(1, 2, width_ratios=[5, 3]), *below.subplots(1, 2, width_ratios=[3, 5])]
+    for letter, ax, title in zip("abcd", axes, titles, strict=True):
+        ax.set_title(f"({letter}) {title}", loc="left")
+    return figure, axes
+
+
 def hide_frame(ax: Axes) -> None:
     """Hide the marks and the lines around a picture."""
     ax.tick_params(length=0)
