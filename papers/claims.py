@@ -164,7 +164,7 @@ class Claim:
     needs: str = ""
     command: str = ""
     remark: str = ""
-    head: bool = True
+    short: str = ""
 
     def list_measured(self) -> list[Figure]:
         """The figures that a run of ours answers."""
@@ -279,17 +279,23 @@ class Claim:
             text += f", {' to '.join(dict.fromkeys(shares))} of the paper's updates"
         return text
 
-    def list_verdict(self) -> list[str]:
-        """The verdict, what it rests on, and the command that makes a missing run, a line each."""
+    def print_verdict(self) -> str:
+        """The verdict as a sentence."""
         verdict, states = self.find_verdict(), self.list_states()
         is_unseparated = verdict == "inconclusive" and bool(states) and not any(states)
+        return f"{verdict.capitalize()}{', not yet separated' * is_unseparated}."
+
+    def print_runs(self) -> str:
+        """The size of our runs, the command that makes a missing one, and two further answers."""
         lines = [
-            f"Verdict: {verdict}" + (", not yet separated" if is_unseparated else ""),
-            f"A full run: `{self.command}`" if self.command and verdict in MISSED else "",
+            f"Our runs: {self.format_size()}" if self.list_measured() else "",
+            f"A full run: `{self.command}`"
+            if self.command and self.find_verdict() in MISSED
+            else "",
             self.print_next(),
             self.print_power(),
         ]
-        return [line for line in lines if line]
+        return ". ".join(line for line in lines if line) + "." * any(lines)
 
     def print_next(self) -> str:
         """Whether we are better than the next best published score, of each figure."""

@@ -1,27 +1,23 @@
 """Pages made of results/: REPRODUCTION.md and results/README.md, and what other pages take of them.
 
 reproduction.md.j2 and results.md.j2 have their text, with helpers in place of numbers; claims.toml
-has the claims that section 4 of REPRODUCTION.md prints. README.md and the notebooks that begin a
-part have sentences and rows of REPRODUCTION.md.
+has the claims, found.md.j2 what we found for each, and in_short.md.j2 the sentences of README.md.
 """
 
-import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from unbraid import files, records
 from unbraid.checks import ResultsError
-from unbraid.records import read_csv, read_record
+from unbraid.records import read_record
 
 from papers import claims
-from papers.claims import Claim, Figure, read_claims
+from papers.claims import MISSED, Claim, Figure, read_claims
 from papers.tables import format_mean, format_number, markdown_table, tabulate_metrics
 
 FULL = "single_element/sprites/full/published-seed0"
-HEAD = "claims"  # the tag of the cell that shows them
 BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # of README.md, between marks
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 TITLES = ("figure", "ours", "paper", "next best")
@@ -69,6 +65,12 @@ def show_states(where: str, name: str, least: float = 1.0, **how: Any) -> str:
     return f"{'neither' if (good, count) == (0, 2) else words[0]} of {words[1]} runs"
 
 
+def show_all_but(where: str, name: str, count: int) -> str:
+    """Of how many things a share is, in words: "all but one of 2,664"."""
+    missed = round(count * (1 - find_figure(where, name).read_mean()))
+    return f"all but {WORDS[missed] if missed < len(WORDS) else missed} of {count:,}"
+
+
 def show_limits(where: str, name: str, digits: int = 2, **how: Any) -> str:
     """A difference, or a figure of a model without codes, with its interval over test items."""
     found = find_figure(where, name, baseline=True, **how).read_interval()
@@ -90,6 +92,7 @@ HELPERS = {
     "percent": show_percent,
     "share": show_share,
     "states": show_states,
+    "all_but": show_all_but,
     "limits": show_limits,
 }
 
@@ -105,97 +108,79 @@ def fill(template: str, **names: Any) -> str:
 
 
 def render_reproduction() -> str:
-    """REPRODUCTION.md, from reproduction.md.j2, the claims and results/."""
+    """REPRODUCTION.md, from its templates, the claims and results/."""
     named = read_claims()
     runs = claims.list_runs(named.values())
+    found = dict(re.findall(r"^(\w+): (.*)$", fill("found.md.j2", **HELPERS), re.MULTILINE))
+    groups = {name: find_group(claim) for name, claim in named.items()}
+
+    def render_entries(group: str) -> str:
+        names = [name for name in named if groups[name] == group]
+        return "\n\n".join(render_entry(name, named[name], found[name]) for name in names)
+
+    def render_cell(paper: str, group: str) -> str:
+        here: dict[str, list[str]] = {}
+        for name, claim in named.items():
+            if (claim.paper, groups[name]) == (paper, group):
+                here.setdefault(label(claim), []).append(f"[{name}](#{name.lower()}) {claim.short}")
+        return "<br>".join(kind + ", ".join(each) for kind, each in here.items()) or "–"
+
     return fill(
         "reproduction.md.j2",
         claims=named,
-        count=count_verdicts,
-        numbers="\n\n".join(render_numbers(*each) for each in named.items()),
+        cell=render_cell,
+        entries=render_entries,
         runs=len(runs),
         shipped=sum(runs.values()),
         c=read_record(FULL),
-        swaps=read_csv(records.results() / f"{FULL}.swaps.csv"),
         **HELPERS,
     )
 
 
-def count_verdicts(paper: str) -> str:
-    """How many claims have which verdict, such as "5 claims: inconclusive (2), not tried (3)"."""
-    verdicts = [each.find_verdict() for each in read_claims().values() if each.paper == paper]
-    parts = ", ".join(f"{verdict} ({count})" for verdict, count in Counter(verdicts).items())
-    return f"{len(verdicts)} claims: {parts}"
+def find_group(claim: Claim) -> str:
+    """Whether a claim is "decided" at its size, seen in a "smaller" world, or "open"."""
+    verdict = claim.find_verdict()
+    if verdict in MISSED:
+        return "open"
+    return "smaller" if verdict == "not comparable" else "decided"
 
 
-def render_numbers(name: str, claim: Claim) -> str:
-    """The numbers behind a claim: source, runs and verdict, and a table of the figures.
+def label(claim: Claim) -> str:
+    """What stands before the links to a claim and to others of the same kind."""
+    if find_group(claim) == "decided":
+        return "do not: " if claim.find_verdict() == "not reproduced" else "**hold:** "
+    is_open = find_group(claim) == "open"
+    return "needs a GPU: " if is_open and claim.command.startswith("make gpu") else ""
+
+
+def render_entry(name: str, claim: Claim, found: str) -> str:
+    """A claim with its source and verdict, what we found, its figures in a table, and our runs.
 
     The table has no column for what no figure of the claim has.
     """
-    points = claim.list_verdict()
-    if claim.list_measured():
-        points.append(f"Our runs: {claim.format_size()}")
-    verdict = "\n".join(f"- {point}" for point in points)
-    text = f"### {name}\n\n{claim.claim} ({claim.format_source()})\n\n{verdict}"
+    found = "These are the numbers of the full run." if claim.is_full else found
+    text = f"### {name}\n\n**{claim.claim}** ({claim.format_source()}) *{claim.print_verdict()}*"
     rows = claim.list_figures()
     if not rows:
-        return text
+        return f"{text}\n\n{found}"
     columns = [column for column in zip(TITLES, *rows, strict=True) if any(column[1:])]
     names, *lines = zip(*columns, strict=True)
-    return f"{text}\n\n{markdown_table(names, lines)}"
+    parts = [text, found, markdown_table(names, lines), claim.print_runs()]
+    return "\n\n".join(part for part in parts if part)
 
 
-def render_head(paper: str, page: str) -> str:
-    """The cell of a notebook that shows what a paper claims and what came out, in rows of a page.
-
-    page: what `render_reproduction` makes.
-    """
-    shown = [f"| [{name}](" for name, each in read_claims().items() if each.head]
-    lines = [line for line in page.splitlines() if line.startswith(tuple(shown))]
-    rows = [line.replace("](#", "](../REPRODUCTION.md#") for line in lines if line[3] == paper]
-    return (
-        "<details><summary>What the paper claims, and what came out here</summary>\n\n"
-        "[REPRODUCTION.md](../REPRODUCTION.md) gives the numbers behind each line, their "
-        "intervals, and what a verdict means.\n\n"
-        + "\n".join(
-            [markdown_table(("", "the paper's claim", "what we found", "verdict"), []), *rows]
-        )
-        + "\n\n</details>"
-    )
-
-
-def render_readme(page: str) -> str:
-    """README.md with the sentences of REPRODUCTION.md on each paper.
+def render_readme() -> str:
+    """README.md with the sentences on each paper.
 
     Raises `ResultsError` where the block for them is missing.
     """
     path = records.results().parent / "README.md"
-    lines = re.findall(r"(?m)^\*\*(Paper \w)\*\*, .*\n\n(.*)$", page)
-    block = "".join(f"- **{paper}.** {sentence}\n" for paper, sentence in lines)
     text = path.read_text(encoding="utf-8")
+    block = fill("in_short.md.j2", **HELPERS)
     readme, count = re.subn(BLOCK, lambda _: block, text, count=1, flags=re.DOTALL)
     if not count:
-        remedy = "put both lines where the sentences shall stand"
-        raise ResultsError(f"{path}: expected the block {BLOCK}, found none; {remedy}")
+        raise ResultsError(f"{path}: expected the block {BLOCK}, found none; put both lines there")
     return readme
-
-
-def find_old_heads(page: str) -> list[str]:
-    """A line for each notebook whose head is not the one of a page; none without a page."""
-    faults = []
-    for path in sorted((records.results().parent / "notebooks").glob("*.ipynb")) if page else ():
-        text = path.read_text(encoding="utf-8")
-        for cell in json.loads(text)["cells"] if f'"{HEAD}"' in text else ():
-            is_head = HEAD in cell["metadata"].get("tags", [])
-            if is_head and "".join(cell["source"]) != render_head(name_paper(path), page):
-                faults.append(f"{path}: its table of claims is old; run: python -m tools footer")
-    return faults
-
-
-def name_paper(notebook: Path) -> str:
-    """The paper that a notebook's part is about: "A" of 13."""
-    return chr(ord("@") + int(notebook.name[0]))
 
 
 # ---- all pages
@@ -206,8 +191,8 @@ def render_pages() -> dict[Path, str]:
     root = records.results().parent
     pages = {records.results() / "README.md": fill("results.md.j2", table=show_table)}
     if read_claims():
-        pages[root / "REPRODUCTION.md"] = page = render_reproduction()
-        pages[root / "README.md"] = render_readme(page)
+        pages[root / "REPRODUCTION.md"] = render_reproduction()
+        pages[root / "README.md"] = render_readme()
     return pages
 
 
@@ -227,4 +212,4 @@ def table_faults() -> list[str]:
     for path, content in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             faults.append(f"{path}: its tables are old; run: python -m papers verify --write")
-    return faults + find_old_heads(pages.get(root / "REPRODUCTION.md", ""))
+    return faults

@@ -5,9 +5,7 @@ import itertools
 import re
 from math import nan
 
-import pandas as pd
 import pytest
-from helpers import NOTEBOOKS
 from jinja2 import UndefinedError
 from unbraid import records
 from unbraid.checks import ResultsError
@@ -144,11 +142,11 @@ def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(
     ours = "0.11 ± 0.90 bits (seeds: **0.51**, −0.20, 0.02)"  # 4.303 * .210
     assert claim.list_figures() == [("score", ours, "0.50 bits", "0.10 bits")]
     assert claim.format_size() == "its own; 3 seeds, 70 % of the paper's updates"
-    assert claim.list_verdict() == [
-        "Verdict: inconclusive",
-        "A full run: `make it`",
-        "Better than the next best: in the mean",
-    ]
+    assert claim.print_verdict() == "Inconclusive."
+    assert claim.print_runs() == (
+        "Our runs: its own; 3 seeds, 70 % of the paper's updates. A full run: `make it`. "
+        "Better than the next best: in the mean."
+    )
     shared = toy([0.5, 0.5], figure={"bar": 0.4})  # as of a constant, which all seeds share
     assert show_ours(shared) == ["0.50"]
     assert shared.format_source() == "Table 1; our bar 0.4"
@@ -206,9 +204,9 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     ]
     alike = toy([0.92, 0.93, 0.94], figures=figures)
     assert show_ours(alike)[1] == "0.93 ± 0.02 bits (seeds: **0.92**, 0.93, 0.94)"
-    assert "not yet" not in toy([0.92, 0.44], 1, figures=figures).list_verdict()[0]
+    assert "not yet" not in toy([0.92, 0.44], 1, figures=figures).print_verdict()
     none = toy([0.41, 0.44], 1, figures=figures)
-    assert none.list_verdict() == ["Verdict: inconclusive, not yet separated"]
+    assert none.print_verdict() == "Inconclusive, not yet separated."
     good, other_value = show_ours(none)
     assert "0 of 2 runs" in good and "±" in other_value
     assert show_ours(toy([0.4], figures=[state])) == ["0 of 1 run"]
@@ -239,13 +237,13 @@ def test_a_row_says_how_often_a_perfect_copy_would_pass(toy):
     """Three values with a standard error of .02 and a tolerance of .02: Phi(1) = .84."""
     values, figure = [0.4654, 0.5, 0.5346], {"published": 0.5, "margin": 0.02, "chance": 0.3}
     both = toy(values, figure=figure)
-    assert both.list_verdict() == ["Verdict: reproduced", "A perfect copy would pass: 68 %"]
+    assert both.print_runs().endswith("updates. A perfect copy would pass: 68 %.")
     upward = toy(values, figure=figure | {"better": "higher"})
-    assert upward.list_verdict()[1] == "A perfect copy would pass: 84 %"
+    assert upward.print_power() == "A perfect copy would pass: 84 %"
     assert claims.pass_share([0.5, 0.5], 0.01, one_sided=True) == 1
     for changes in ({"run": QUICK}, {"data": "others"}):
-        assert "copy" not in "".join(toy(values, figure=figure, **changes).list_verdict())
-    assert "copy" not in "".join(toy([0.5], figure=figure).list_verdict())
+        assert toy(values, figure=figure, **changes).print_power() == ""
+    assert toy([0.5], figure=figure).print_power() == ""
 
 
 def test_a_number_that_rounds_to_zero_has_no_minus():
@@ -318,6 +316,7 @@ def test_templates_show_figures_as_they_are(toy):
     assert pages.show_limits(run, "low") == "0.20 [0.10 to 0.30]"
     assert pages.show_states(run, "score", 0.9995) == "one of two runs"
     assert pages.show_share(run, 400) == "25 %"
+    assert pages.show_all_but(run, "score", 2000) == "all but one of 2,000"
     with pytest.raises(UndefinedError):
         pages.fill("results.md.j2")
 
@@ -342,9 +341,7 @@ def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monk
 
     monkeypatch.setattr(records, "read_json", read_changed)
     faults = " ".join(pages.table_faults())
-    for name in ("README.md", "REPRODUCTION.md", "30_data_single_element.ipynb"):
-        assert name in faults
-    assert "10_data_independent.ipynb" not in faults
+    assert "README.md" in faults and "REPRODUCTION.md" in faults
 
 
 # ---- what the pages say
@@ -368,23 +365,50 @@ def test_no_mean_of_a_share_has_an_interval_beyond_all_or_nothing():
 
 
 def test_reproduction_has_a_sentence_and_the_numbers_of_every_claim():
-    """As it stands in the clone: a row of section 2 leads to a part of section 4."""
+    """As it stands in the clone: each claim once in the first table and once in its section."""
     page = (records.results().parent / "REPRODUCTION.md").read_text(encoding="utf-8")
-    rows = [line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("| [")]
-    named = claims.read_claims()
-    assert [row[0] for row in rows] == [f"[{name}](#{name.lower()})" for name in named]
-    for (_, text, result, verdict), (name, claim) in zip(rows, named.items(), strict=True):
-        assert text == claim.claim and verdict == claim.find_verdict()
-        assert len(result) > 20 or (result, verdict) == ("We have no run.", "not tried")
-        part = page.partition(f"\n### {name}\n\n")[2].partition("\n### ")[0]
-        assert part.startswith(f"{claim.claim} ({claim.format_source()})")
+    named, groups = claims.read_claims(), ("decided", "smaller", "open")
+    rows = re.findall(r"^\| \*\*(\w)\*\*, (.*) \|$", page, re.MULTILINE)
+    for paper, row in rows:
+        for group, cell in zip(groups, row.split(" | ")[1:], strict=True):
+            here = {name for name, c in named.items() if (name[0], find(c)) == (paper, group)}
+            assert set(re.findall(r"\[(\w\d+)\]\(#", cell)) == here
+    sections = page.split("\n## ")[1:4]
+    for name, claim in named.items():
+        section = sections[groups.index(find(claim))]
+        part = section.partition(f"\n### {name}\n\n")[2].partition("\n### ")[0]
+        assert part.startswith(f"**{claim.claim}** ({claim.format_source()}) *")
+        result = part.split("\n\n")[1]
+        assert len(result) > 20 or (result, claim.find_verdict()) == (
+            "We have no run.",
+            "not tried",
+        )
         for _title, *values in claim.list_figures():
             assert all(f"| {value} |" in part for value in values if value)
-    (block,) = re.findall(pages.BLOCK, pages.render_readme(page), flags=re.DOTALL)
-    papers = list(dict.fromkeys(claim.paper for claim in named.values()))
-    assert [line[:13] for line in block.splitlines()] == [f"- **Paper {name}.*" for name in papers]
-    heads = [path for path in NOTEBOOKS if f'"{pages.HEAD}"' in path.read_text(encoding="utf-8")]
-    assert [pages.name_paper(path) for path in heads] == papers  # one notebook of each
+
+
+def find(claim):
+    return pages.find_group(claim)
+
+
+def test_readme_says_what_each_paper_does_in_180_words_and_what_is_undecided():
+    (block,) = re.findall(pages.BLOCK, pages.render_readme(), flags=re.DOTALL)
+    assert len(block.replace("- **", "**").split()) <= 180
+    for paper in {claim.paper for claim in claims.read_claims().values()}:
+        (line,) = re.findall(rf"^- \*\*Paper {paper}.*$", block, re.MULTILINE)
+        assert "undecided" in line
+
+
+def test_a_claim_stands_in_the_column_of_its_verdict(toy):
+    assert [*map(find, (toy([0.5] * 3), toy([0.9] * 3), toy([0.5], run=QUICK)))] == [
+        "decided",
+        "decided",
+        "open",
+    ]
+    assert pages.label(toy([0.5] * 3)) == "**hold:** " and pages.label(toy([0.9] * 3)) == "do not: "
+    assert pages.label(toy([0.5], run=QUICK, command="make gpu")) == "needs a GPU: "
+    other = toy([0.5], data="others")
+    assert find(other) == "smaller" and pages.label(other) == ""
 
 
 def test_the_numbers_of_a_claim_have_no_empty_column(toy):
@@ -392,24 +416,29 @@ def test_the_numbers_of_a_claim_have_no_empty_column(toy):
         claims.Figure("a", "score", published=0.4, unit="bits"),
         claims.Figure("b", "other", better="higher", next=0.3),
     ]
-    text = pages.render_numbers("A1", toy([0.5] * 3, 70, figures=figures, remark="chance: 0.1"))
-    assert text.startswith("### A1\n\nc (Table 1)\n\n- Verdict: not reproduced\n- Better than")
-    assert text.splitlines()[7:] == [
-        "- Our runs: its own; 3 seeds, 70 % of the paper's updates",
+    claim = toy([0.5] * 3, 70, figures=figures, remark="chance: 0.1")
+    assert pages.render_entry("A1", claim, "We see.").splitlines() == [
+        "### A1",
+        "",
+        "**c** (Table 1) *Not reproduced.*",
+        "",
+        "We see.",
         "",
         "| figure | ours | paper | next best |",
         "|---|---|---|---|",
         "| a | 0.50 bits | 0.40 bits |  |",
         "| b | 0.50 |  | 0.30 |",
         "| chance | 0.1 |  |  |",
+        "",
+        claim.print_runs(),
     ]
-    alone = pages.render_numbers("A1", toy([0.5], figure={"bar": 0.4}))
+    alone = pages.render_entry("A1", toy([0.5], figure={"bar": 0.4}), "")
     assert "| figure | ours |\n|---|---|\n| score | **0.50** |" in alone
-    untried = pages.render_numbers("A1", toy([0.5], run="", size="–", figures=[]))
-    assert untried.splitlines()[2:] == ["c (Table 1)", "", "- Verdict: not tried"]
+    untried = pages.render_entry("A1", toy([0.5], run="", size="–", figures=[]), "None.")
+    assert untried.splitlines()[2:] == ["**c** (Table 1) *Not tried.*", "", "None."]
 
 
-# ---- what reproduction.md.j2 says in words, or in numbers without a helper
+# ---- what found.md.j2 and reproduction.md.j2 say in words, or in numbers without a helper
 
 
 def read(name):
@@ -428,7 +457,7 @@ def test_what_we_found_is_true_where_it_names_no_number():
     _, _, (_, cross, bound, _, other_cross, other_bound, *differences) = read("A5")
     assert cross.mean < other_cross.mean and bound.mean > other_bound.mean
     assert all(each.low < 0 < each.high for each in differences)
-    early, late, *circling = read("A6")[2][8:]
+    early, late, *circling = read("A6")[2]
     assert early.high < 0 < late.low and all(each.high < 0 for each in circling)
     _, _, (_, second, fourth, *_) = read("A7")
     assert fourth.mean >= second.mean
@@ -474,20 +503,15 @@ def test_runs_that_diverged_are_counted_with_those_that_did_not(run, diverged, o
 
 
 def test_numbers_of_the_text_are_those_of_results(root):
-    """Test items, times of training and bounds of A, which the text has without a helper."""
+    """Test items and times of training, which the text has without a helper."""
     page, of_series = (root / "REPRODUCTION.md").read_text(encoding="utf-8"), []
     for name, words in {
         "physionet": "{} stays",
         "etth1": "{} months",
-        "air_quality": "{} of",
+        "air_quality": "{} days of air",
     }.items():
         folder = f"single_element/{name}/full"
         assert words.format(records.read_metrics(folder)["protocol"]["sequences"]) in page
         of_series += [*(records.results() / folder).glob("*.run.json")]
     seconds = [records.read_json(path)["seconds"] for path in of_series]
     assert f"{min(seconds) / 60:.0f} minutes to {max(seconds) / 3600:.1f} hours" in page
-    bounds = []
-    for path in (records.results() / "independent/bounce/full").glob("factored*.training.csv"):
-        rows = pd.read_csv(path).query("150_000 < sequences <= 200_000")
-        bounds.append(f"−{-rows.elbo_per_frame.mean():.0f}")
-    assert f"{', '.join(sorted(bounds)[:-1])} and {max(bounds)} nats" in page

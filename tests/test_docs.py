@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from form import for_all
 from helpers import NOTEBOOKS
 
-from tools import syllabus
+from tools.files import PARTS, find_place
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
@@ -215,36 +215,14 @@ def test_every_abbreviation_of_the_lessons_is_in_the_glossary():
     assert find_unknown_abbreviations(names, glossary) == {"C2", "C3"}
 
 
-def test_the_syllabus_is_the_written_one_and_leaves_nothing_out():
-    """Red: run `python -m tools syllabus`."""
-    assert syllabus.PAGE.read_text(encoding="utf-8") == syllabus.renew_tables()
-    assert syllabus.TEACHING.read_text(encoding="utf-8") == syllabus.renew_pace()
-    term = syllabus.read_plans()["term"]
-    assert sorted(sum(term.values(), [])) == list(syllabus.read_lessons())
-
-
-def read_needs(path: Path) -> set[str]:
-    """The numbers of the notebooks that a notebook's header asks for, and of those between two."""
-    text = re.sub(r"\]\([^)]*\)", "]", "".join(json.loads(path.read_text())["cells"][0]["source"]))
-    (row,) = re.findall(r"^\| You need \|(.*)$", text, re.MULTILINE)
-    numbers = re.findall(r"\[?\b(\d\d)\b\]?(?: to \[?(\d\d)\b)?", row)
-    needed = [p.name[:2] for p in NOTEBOOKS]
-    return {n for n in needed if any(first <= n <= (last or first) for first, last in numbers)}
-
-
-def test_the_syllabus_says_what_its_paths_leave_out():
-    needs = {path.name[:2]: read_needs(path) for path in NOTEBOOKS}
-    assert needs["14"] == {"10", "11", "12", "13"} and needs["00"] == set()
-    lacking = {}
-    for name, path in syllabus.read_plans()["paths"].items():
-        missing = {number: needs[number] - set(path) for number in path}
-        lacking[name] = {number: lost for number, lost in missing.items() if lost}
-    assert lacking.pop("paper B") == {"22": {"12"}, "23": {"03"}}
-    assert lacking.pop("paper C") == {"32": {"11"}}
-    assert {name for name, lost in lacking.items() if not lost} == {
-        "paper A",
-        "everything",
-    }
+def test_readme_has_the_order_of_reading_and_a_term_leaves_no_notebook_out():
+    """README's map has the chapters, then the cases, then the project, as the footers lead."""
+    course = read(ROOT / "README.md").partition("\n## The course\n")[2].partition("\n## ")[0]
+    names = [ROOT / name for name in LINK.findall(course) if name.startswith("notebooks/")]
+    assert names == sorted(NOTEBOOKS, key=find_place)
+    assert [path.name[:2] for path in names] == " ".join(PARTS.values()).split()
+    term = read(ROOT / "docs" / "syllabus.md").partition("\n## A term\n")[2]
+    assert {Path(name).name for name in LINK.findall(term)} == {path.name for path in NOTEBOOKS}
 
 
 def test_the_library_in_readme_runs_as_it_is_printed(capsys):

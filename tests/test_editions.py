@@ -142,6 +142,21 @@ def test_the_courses_notes_are_complete():
 
 
 @each_notebook
+def test_a_note_has_the_minutes_of_the_header_and_sections_for_the_lecture(path):
+    book, place = nbformat.read(path, 4), path.parent / editions.NOTES
+    times = r"Study: (\d+) minutes, and (\d+) for the exercises\. Runs in (.*?) on two cores"
+    (found,) = re.findall(times, "\n".join(cell.source for cell in book.cells[:2]))
+    note = editions.read_notes(place)[path.name[:2]]
+    assert f"{found[0]} minutes to teach, {found[1]} minutes to do" in note
+    assert found[2] in ("half a minute", "a minute", f"{execution.read_minutes(path):g} minutes")
+    lecture = editions.read_lectures(place)[path.name[:2]]
+    editions.mark_sections(book, lecture)
+    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    places = dict(re.findall(r"(?m)^## (\d+)\. .+\n\n\*(lecture|home)\*$", text))
+    assert lecture == {int(number) for number, where in places.items() if where == "lecture"}
+
+
+@each_notebook
 def test_a_note_names_sections_of_its_notebook(path):
     note = editions.read_notes(path.parent / editions.NOTES)[path.name[:2]]
     book = nbformat.read(path, 4)

@@ -43,13 +43,6 @@ def footer(options: Options) -> list[Path]:
     return renew(options.only)
 
 
-def syllabus(_: Options) -> list[Path]:
-    """Renew the tables of docs/syllabus.md and docs/teaching.md."""
-    from tools.syllabus import renew
-
-    return renew()
-
-
 def export(_: Options) -> list[Path]:
     """Write the chapters' classes and functions to lib/unbraid/lessons/."""
     from tools.export import renew
@@ -129,7 +122,6 @@ COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their opt
     run: "only profile to cell-seconds solutions",
     compare: "only to renew",
     footer: "only",
-    syllabus: "",
     export: "",
     student: "only to",
     teacher: "only to",

@@ -16,7 +16,6 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
 from tools.files import copy_drawings, select_notebooks, tags, write
-from tools.pace import HEADING, NUMBER, Section, measure_sections
 from tools.workshop import is_workshop, make_workshop
 
 FOR_LEARNERS = TagRemovePreprocessor(
@@ -33,6 +32,7 @@ NOTE = """\
 **Questions to ask**
 
 {questions}"""
+SECTION = re.compile(r"^## (\d+)\. .+$", re.M)
 LINK = re.compile(r'(\]\(|\b(?:src|href)=")([^)"#\s]+)')
 
 
@@ -57,10 +57,8 @@ def write_edition(
         else:
             open_folded(book)
             lecture = lectures.get(notebook.name[:2], set())
-            sections = measure_sections(book.cells)
-            mark_sections(book, sections, lecture)
+            mark_sections(book, lecture)
             if note := notes.get(notebook.name[:2]):
-                note = "\n\n".join([note, *tabulate(sections, lecture)])
                 cell = nbformat.v4.new_markdown_cell(note, metadata={"tags": ["teacher"]})
                 book.cells.insert(1, cell)
         move_links(book, notebooks, Path(to))
@@ -85,35 +83,15 @@ def open_folded(book: NotebookNode) -> None:
             cell.metadata.tags = [tag for tag in tags(cell) if tag != "hide-cell"]
 
 
-def mark_sections(book: NotebookNode, sections: list[Section], lecture: set[int]) -> None:
+def mark_sections(book: NotebookNode, lecture: set[int]) -> None:
     """Write below the heading of each section whether it is for the lecture or for home."""
-    minutes = {section.title: section.minutes for section in sections}
 
     def mark(match: re.Match) -> str:
-        number = NUMBER.match(match[1])
-        if not number or match[1] not in minutes:
-            return match[0]
-        return f"{match[0]}\n\n*{name_place(int(number[1]), lecture)}, {minutes[match[1]]} minutes*"
+        return f"{match[0]}\n\n*{'lecture' if int(match[1]) in lecture else 'home'}*"
 
     for cell in book.cells if lecture else ():
         if cell.cell_type == "markdown":
-            cell.source = HEADING.sub(mark, cell.source)
-
-
-def name_place(number: int, lecture: set[int]) -> str:
-    """Where a section is read: in the lecture or at home."""
-    return "lecture" if number in lecture else "home"
-
-
-def tabulate(sections: list[Section], lecture: set[int]) -> list[str]:
-    """The sections as a table with their minutes, if some of them are for the lecture."""
-    if not lecture:
-        return []
-    rows = ["| section | where | minutes |", "|---|---|---|"]
-    for section in sections:
-        where = name_place(section.number, lecture)
-        rows.append(f"| {section.title} | {where} | {section.minutes} |")
-    return ["**Lecture and home**, by reading speed", "\n".join(rows)]
+            cell.source = SECTION.sub(mark, cell.source)
 
 
 def move_links(book: NotebookNode, notebooks: list[Path], to: Path) -> None:

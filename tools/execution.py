@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,7 +23,6 @@ from unbraid.checks import check_name
 
 from tools.files import first_line, select_notebooks, write
 from tools.forked_kernels import run_papermill, serve
-from tools.syllabus import find_minutes
 
 # The longest that one cell may take: thirty times what it takes on two cores, for slow machines.
 CELL_SECONDS = {"smoke": 600, "quick": 7200, "full": 172_800}
@@ -40,6 +40,7 @@ WITHOUT_SOLUTIONS = TagRemovePreprocessor(enabled=True, remove_cell_tags={"solut
 # took one of its ports between their choice and their use. Only starting anew helps.
 DIED_AT_START = "Kernel died before replying"
 STARTS = 3
+RUNS = re.compile(r"Runs in (?:([\d.]+)|half a|a) minutes? on two cores")
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["papermill"])
 
@@ -196,4 +197,5 @@ def count_memory() -> float:
 
 def read_minutes(notebook: Path) -> float:
     """The minutes that a notebook runs by its header, which records them for two cores."""
-    return find_minutes(notebook.read_text(encoding="utf-8", errors="replace"))[2]
+    found = RUNS.search(notebook.read_text(encoding="utf-8", errors="replace"))
+    return float(found[1] or 1) if found else 0.0

@@ -14,6 +14,14 @@ ROOT = Path(__file__).resolve().parents[1]  # the clone
 MARK = ".unbraid"  # in a folder whose notebooks and pages the commands wrote, and may replace
 ADDRESS = "address"  # the tag of the cell that installs the course elsewhere: it is not counted
 KEPT_METADATA = ("tags", "jupyter", "slide", "workshop")  # of a cell, written by hand
+PARTS = {  # the course in its order of reading: first the chapters, then what uses them
+    "Foundations": "00 01 02 03 04",
+    "A · independent prediction": "10 11 12 13 15",
+    "B · unordered frames": "20 21 22 23",
+    "C · a single element": "30 31 32 33 34",
+    "Cases: when not to believe it": "14 24 25 35 36 40 41",
+    "A project": "42",
+}
 NOTEBOOK_METADATA = {  # what JupyterLab writes, but for the version of Python
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {
@@ -42,6 +50,13 @@ def select_notebooks(folder: Path | None = None, only: str = "") -> list[Path]:
             names = ", ".join(path.stem for path in notebooks)
             raise ValueError(f"only: expected the beginning of one of {names}; found {word!r}")
     return [path for path in notebooks if not words or path.name.startswith(tuple(words))]
+
+
+def find_place(notebook: Path) -> tuple[int, str]:
+    """What the order of reading goes by; a notebook that no part names comes last."""
+    order = " ".join(PARTS.values()).split()
+    number = notebook.name[:2]
+    return order.index(number) if number in order else len(order), notebook.name
 
 
 def tags(cell: NotebookNode) -> list[str]:

@@ -1,4 +1,4 @@
-"""The last cell of each notebook, with the way on, and the claims of a paper in its first one."""
+"""The last cell of each notebook, with the way on, by the course's order of reading."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from papers import pages
-from tools.files import normalise, select_notebooks, tags, write
+from tools.files import find_place, normalise, select_notebooks, tags, write
 
 PAGES = ("notation", "glossary", "bibliography")
 LOOK_UP = "Look up: " + " · ".join(f"[{page}](../docs/{page}.md)" for page in PAGES)
@@ -19,15 +18,10 @@ LOOK_UP = "Look up: " + " · ".join(f"[{page}](../docs/{page}.md)" for page in P
 def attach(book: NotebookNode, notebook: Path) -> None:
     """Give a notebook the footer of its place in the course, instead of the one it may have.
 
-    A cell tagged as the head of a part gets the table of its paper's pages. notebook: where it
-    lies, or will lie, among the others.
+    notebook: where it lies, or will lie, among the others.
     """
-    for cell in book.cells:
-        if pages.HEAD in tags(cell):
-            page = pages.render_reproduction()
-            cell.source = pages.render_head(pages.name_paper(notebook), page)
     book.cells = [cell for cell in book.cells if "footer" not in tags(cell)]
-    notebooks = sorted({*notebook.parent.glob("[0-9]*.ipynb"), notebook})
+    notebooks = sorted({*notebook.parent.glob("[0-9]*.ipynb"), notebook}, key=find_place)
     place = notebooks.index(notebook)
     # The first notebook is the map itself; from there the way leads to the first page.
     ways = [f"[Map]({notebooks[0].name})" if place else "[First page](../README.md)"]

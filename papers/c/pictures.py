@@ -20,6 +20,7 @@ from unbraid.models.single_element import SingleElement
 
 STATIC, DYNAMIC = (230, 159, 0), (0, 114, 178)  # the course's orange and blue
 GAP = 4  # pixels between pictures
+STILL = 5  # the frame of the picture that does not move: arms are raised
 
 
 def choose_clips(clips: Sequences, count: int) -> Tensor:
@@ -65,7 +66,7 @@ def draw_swaps(model: SingleElement, clips: Sequences, codes: Codes, path: Path)
         film[:, y : y + side, x : x + side, 3] = 255
     pages = [Image.fromarray(page.repeat(2, 0).repeat(2, 1)) for page in film]
     pages[0].save(path, save_all=True, append_images=pages[1:], duration=130, loop=0)
-    still = pages[0].quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    still = pages[STILL].quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     still.save(path.with_stem(f"{path.stem}-still"), optimize=True)
 
 

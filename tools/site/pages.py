@@ -14,17 +14,10 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from unbraid.files import write_atomically
 
 from tools.address import site_address
-from tools.files import ROOT, select_notebooks, write
+from tools.files import PARTS, ROOT, select_notebooks, write
 
 HERE = Path(__file__).parent
 NPM = ROOT / "build" / "npm" / "node_modules"
-PARTS = {  # the first digit of a notebook's number: what stands above it in the sidebar
-    "0": "Foundations",
-    "1": "A · independent prediction",
-    "2": "B · unordered frames",
-    "3": "C · a single element",
-    "4": "D · side by side, your own data",
-}
 LISTS = {  # what follows the notebooks there
     "Look up": "REPRODUCTION docs/glossary docs/notation docs/bibliography reference/index "
     "results/README",
@@ -142,8 +135,9 @@ def write_index(source: Path, notebooks: list[Path], pages: set[str]) -> None:
     """The first page, from index.md of this folder, and the contents of the sidebar."""
     text = lead((HERE / "index.md").read_text("utf-8"), ROOT / "README.md", source, pages)
     contents = []
-    for digit, caption in PARTS.items():
-        names = [f"notebooks/{path.stem}" for path in notebooks if path.name[0] == digit]
+    stems = {path.name[:2]: path.stem for path in notebooks}
+    for caption, numbers in PARTS.items():
+        names = [f"notebooks/{stems[number]}" for number in numbers.split()]
         contents.append(toctree(caption, names))
     contents += [toctree(caption, names.split()) for caption, names in LISTS.items()]
     write_text(source / "index.md", "\n".join([text, *contents]))
