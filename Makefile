@@ -79,10 +79,11 @@ student: $(ENVIRONMENT)  ## teach: the notebooks without solutions, in build/stu
 teacher: $(ENVIRONMENT)  ## teach: the notebooks with open solutions and notes on teaching, in build/teacher
 	$(PYTHON) -m tools teacher --only "$(ONLY)"
 
-site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## learn: build the course as a site into build/site (needs npm)
+site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## learn: build the course as a site, with slides, into build/site (needs npm)
 	.venv/site/bin/python -m tools site
+	$(PYTHON) -m tools slides
 
-slides: $(ENVIRONMENT) build/npm/complete  ## teach: write slides of eleven notebooks into build/site/slides (needs npm)
+slides: $(ENVIRONMENT) build/npm/complete  ## teach: write slides of notebooks into build/site/slides (needs npm)
 	$(PYTHON) -m tools slides --only "$(ONLY)"
 
 figures: $(ENVIRONMENT)  ## learn: the figures of the notebooks as files, with what they show, in build/figures

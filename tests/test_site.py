@@ -53,6 +53,14 @@ def test_links_to_the_live_page_lead_to_the_one_of_the_site(link, tmp_path, monk
     assert led == '<a href="../live.html">live page</a>' and (files.ROOT / pages.LIVE).exists()
 
 
+def test_the_first_page_has_readmes_words_with_the_caption_and_the_licence(source):
+    index = (source / "index.md").read_text(encoding="utf-8")
+    fronts = pages.FRONT.findall((files.ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(fronts) == 2 and "<!-- README -->" not in index
+    for words in ("Look closely at the faces", "CC BY-SA 3.0", "| [A](", "swaps work.**"):
+        assert words in "".join(fronts) and words in index
+
+
 def test_a_wrong_address_leads_back_from_any_folder():
     page = (pages.HERE / "404.html").read_text(encoding="utf-8")
     assert '<base href="<!--SITE-->">' in page and 'href="index.html"' in page

@@ -20,8 +20,9 @@ from tools.files import select_notebooks
 IMAGE = re.compile(r'<img [^>]*alt="([^"]*)" src="data:image/(\w+)[^,"]*;base64,([^"]+)"')
 INDEX = """# Figures of the notebooks
 
-Texts and figures: CC BY 4.0; pictures of data keep its licence (REUSE.toml, by notebook). Films are
-moving PNG for browsers; the GIF beside each plays in PowerPoint, Keynote and Google Slides.
+Texts and figures: CC BY 4.0; pictures of data keep its licence (REUSE.toml, by
+notebook). Animations are moving PNG for browsers; the GIF beside each plays in PowerPoint, Keynote
+and Google Slides.
 
 | file | what it shows |
 |---|---|

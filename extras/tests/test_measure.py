@@ -74,7 +74,7 @@ def test_the_liars_are_named_from_their_codes(verdict, fast):
 def test_a_code_of_which_no_factor_is_known_may_be_silent(fast):
     codes, factors = liars()
     (static, dynamic), known = codes["No leak"], {"skin": factors["skin"]}
-    quiet = "Of what is known nothing is clearly in dynamic."
+    quiet = "No factor is clearly in dynamic."
     assert begin(judge((static, dynamic), known), "No leak", quiet)
     assert begin(judge((0 * static, dynamic), known), "Useless")
     both = np.column_stack([dynamic, static])
@@ -111,10 +111,10 @@ def test_of_three_codes_each_is_judged(fast):
     camera = np.random.default_rng(2).normal(size=(N, 2))
     three = {"looks": who, "camera": camera, "motion": what[:, None] + [[0], [0]]}
     found = judge(three, factors, dynamic=DYNAMIC)
-    quiet = "Of what is known nothing is clearly in camera."
+    quiet = "No factor is clearly in camera."
     assert found.own["skin"] == ("looks", "camera") and begin(found, "No leak", quiet)
     found = judge(three | {"looks": camera[::-1]}, factors, dynamic=DYNAMIC)
-    assert found.findings[0].startswith("Collapsed: of what is known nothing is in looks, camera")
+    assert found.findings[0].startswith("Collapsed: of the factors none is in looks, camera")
 
 
 def test_a_leak_is_hidden_only_if_a_linear_probe_reads_nothing():
@@ -265,7 +265,7 @@ def test_copies_of_rows_tell_nothing(count, fast):
     factors = {"mood": random.integers(3, size=count), "act": random.integers(3, size=count)}
     four = {name: np.tile(values, 4) for name, values in factors.items()}
     found = judge(tuple(np.concatenate([code] * 4) for code in codes), four, dynamic=["act"])
-    assert "othing is told" in found.findings[0] and found.count == count
+    assert "no probe predicts any" in found.findings[0] and found.count == count
     assert any(f"{3 * count} of {4 * count} rows" in doubt for doubt in found.doubts)
     once = judge(codes, factors, dynamic=["act"])
     assert (once.linear.value == found.linear.value).all() and once.bits == found.bits
@@ -481,7 +481,7 @@ def test_the_command_writes_a_table_json_and_a_page(tmp_path, capsys):
     files = [tmp_path / name for name in ("codes.npz", "factors.csv", "o.json", "o.html")]
     options = ("--dynamic", "action, direction", "--json", files[2], "--html", files[3])
     __main__.run(["measure", *map(str, [*files[:2], *options])])
-    verdict = "Hidden leak: only the non-linear probe reads skin in dynamic."
+    verdict = "Hidden leak: only the non-linear probe predicts skin in dynamic."
     written = json.loads(files[2].read_text())
     assert verdict in capsys.readouterr().out and written["findings"] == [verdict]
     assert written["own"]["action"] == ["dynamic"]

@@ -22,7 +22,7 @@ from unbraid_extras.__main__ import explain
 from unbraid_extras.__main__ import run as run_command
 
 PARTS = ["What was read", "How it was trained", "Reconstructions", "Swaps"]
-LABELS = "What the codes tell, compared with linear models on the same inputs"
+LABELS = "What the codes contain, compared with linear models on the same inputs"
 MADE = "How this page was made"
 FILES = {"report.html", "codes.npz", own_training.BEGUN, *own_training.RESULTS}
 QUICK = ("--size", 8, "--length", 4, "--steps", 10, "--batch-size", 4)

@@ -22,7 +22,7 @@ LISTS = {  # what follows the notebooks there
     "Look up": "REPRODUCTION docs/glossary docs/notation docs/bibliography reference/index "
     "results/README",
     "Read": "extras/README extras/own-data docs/gpu docs/people-in-the-data "
-    "docs/field docs/judging-small-versions docs/public-code data/README",
+    "docs/field docs/open-questions docs/judging-small-versions docs/public-code data/README",
     "Teach, take part": "docs/syllabus docs/teaching questions docs/projects/own_data "
     "docs/projects/series docs/projects/sample_report CONTRIBUTING CHANGELOG",
 }
@@ -30,6 +30,7 @@ LISTS = {  # what follows the notebooks there
 PAGES = ("docs", "docs/questions", "docs/projects", ".", "data", "extras", "results")
 LIVE = "docs/live-page.md"  # of a clone; on the site its links lead to the live page itself
 LEFT_OUT = {"README.md", "docs/README.md", LIVE}
+FRONT = re.compile(r"<!-- front -->\n(.*?\n)<!-- /front -->\n", re.S)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 # A page has no kernel: what checks a learner's answer goes, the solution stays, folded.
 READ = TagRemovePreprocessor(enabled=True, remove_cell_tags={"expectation", "check", "solved"})
@@ -132,8 +133,10 @@ def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
 
 
 def write_index(source: Path, notebooks: list[Path], pages: set[str]) -> None:
-    """The first page, from index.md of this folder, and the contents of the sidebar."""
-    text = lead((HERE / "index.md").read_text("utf-8"), ROOT / "README.md", source, pages)
+    """The first page, from index.md and README.md between its marks, and the sidebar's contents."""
+    readme, page = ROOT / "README.md", (HERE / "index.md").read_text("utf-8")
+    front = "".join(FRONT.findall(readme.read_text("utf-8")))
+    text = lead(page.replace("<!-- README -->", front.strip()), readme, source, pages)
     contents = []
     stems = {path.name[:2]: path.stem for path in notebooks}
     for caption, numbers in PARTS.items():

@@ -137,7 +137,7 @@ def make_slides(cells: list[NotebookNode], figures: list[Figure]) -> list[Slide]
         if marks and next(shown, None):
             raise ValueError(f"after slide {mark['title']!r}: {UNEQUAL}")
     answered = Slide("The answer", "question", f"<p>{write_line(answer)}</p>", notes=[answer])
-    return [*slides[:-1], answered, slides[-1]]  # before what is known and what is open
+    return [*slides[:-1], answered, slides[-1]]  # before what one can now do
 
 
 def is_text(cell: NotebookNode) -> bool:

@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     what = "a folder of films, folders of pictures or recordings; a film; npy, npz; a csv of series"
     add("--data", type=as_path, required=True, help=what)
     add("--labels", type=as_path, help="a csv: the first column names films, files or series")
-    add("--id-column", help="of a csv: tells series apart")
+    add("--id-column", help="of a csv: names the series of a row")
     add("--time-column", help="of a csv: orders a series")
     add("--group", help="a label kept together by the split")
     add("--dynamic", type=split_names, help=f"labels (not codes) {motion}")

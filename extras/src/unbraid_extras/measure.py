@@ -43,7 +43,7 @@ FEWEST_OF_CLASS = 4  # of each class in a sample of rows, if it has as many
 ALIKE = 0.9  # the least share of rows with equal codes that have equal factors, of copies
 ROWS = "more rows of each class"
 GAPS = f"two units, classes alone as factors, and {ROWS}"
-ACTIVE_ROWS = "two codes, or units, that hold information"
+ACTIVE_ROWS = "two codes, or units, that contain information"
 MEANING = {  # of each score, and what it cannot be told without
     "disentanglement": ("DCI: each code is important for one factor only", "two factors"),
     "completeness": ("DCI: each factor is predicted from one code only", "two codes, or units"),
@@ -355,11 +355,11 @@ def conclude(report: Report, codes: Arrays, factors: Arrays) -> list[str]:
     matrices = report.linear, report.nonlinear
     read = set().union(*(read_pairs(matrix, MOST_PERMUTATIONS) for matrix in matrices))
     if report.count < FEWEST_SEQUENCES:
-        rest = "" if read else " (nothing is told by any code so far)"
+        rest = "" if read else " (no probe predicts anything so far)"
         found = f"Cannot be concluded: {report.count} {report.unit} are too few{rest}"
         return [f"{found}; give {FEWEST_SEQUENCES} or more, better several hundred."]
     if not read:
-        return ["Useless: nothing is told, no probe reads any factor from any code."]
+        return ["Useless: no probe predicts any factor from any code."]
     linear = clear_pairs(report.linear, HINT)
     if_named = suppose(matrices, codes, factors, report.own, linear, read)
     telling, known = {code for code, _ in read}, {name for _, name in read}
@@ -372,17 +372,17 @@ def conclude(report: Report, codes: Arrays, factors: Arrays) -> list[str]:
     sentences = [if_named] * bool(if_named)
     if silent:
         rest = ", ".join(code for code in report.bits if code not in quiet)
-        found = f"Collapsed: of what is known nothing is in {', '.join(silent)}; it is in {rest}."
+        found = f"Collapsed: of the factors none is in {', '.join(silent)}; they are in {rest}."
         sentences.append(found)
     elif any(report.own.values()):
         sentences.append(describe_leak(report.own, linear, read))
     if quiet and not silent:
-        sentences.append(f"Of what is known nothing is clearly in {', '.join(quiet)}.")
+        sentences.append(f"No factor is clearly in {', '.join(quiet)}.")
     if lost := [name for name in report.own if name not in known]:
-        sentences.append(f"Lost: no probe surely reads {', '.join(lost)}.")
+        sentences.append(f"Lost: no probe surely predicts {', '.join(lost)}.")
     if not (if_named or any(report.own.values())):
         sentences.append(
-            "Which code should hold which factor is not known: name one static, or give it the "
+            "Which code should contain which factor is not known: name one static, or give it the "
             "shape (N, D), and name the other one dynamic, or give it the shape (N, T, d)."
         )
     return sentences
@@ -446,10 +446,10 @@ def describe_leak(own: Mapping[str, Collection[str]], linear: Pairs, read: Pairs
     if not foreign and {name for code, name in read if code in own[name]} < judged:
         return f"No leak was found{some}."  # Another sentence says what is lost.
     if not foreign:
-        known = "each factor judged is told by a code that may hold it"
+        known = "each factor judged is in a code that may contain it"
         return f"No leak was found{some}: {known}, and none clearly by one that should not."
     if not linear & set(foreign):
-        return f"Hidden leak: only the non-linear probe reads {pairs}."
+        return f"Hidden leak: only the non-linear probe predicts {pairs}."
     if len(judged) > 1 and {name for _, name in foreign} == judged:
-        return f"Mixed (rotated){some}: each is told by a code that should not hold it: {pairs}."
+        return f"Mixed (rotated){some}: each is in a code that should not contain it: {pairs}."
     return f"Leak: {pairs}."

@@ -213,7 +213,7 @@ def draw_parts(raw: RawSequences, static: Encoded, how: Reading) -> Parts:
     if tests < FEWEST_TESTED:
         hint = ", or leave out --group" if group else ""
         few = f"Careful: {tests} {unit} in the test split are too few for the report to conclude"
-        notes.append(f"{few} what the codes hold; bring {ENOUGH}{hint}.")
+        notes.append(f"{few} what the codes contain; bring {ENOUGH}{hint}.")
     for name, classes in find_unseen(static, split).items():
         if name != group:
             found = f"Careful: {len(classes)} classes of {name} never occur in training"

@@ -192,7 +192,7 @@ def conclude(page: Page, probed: Sequence[Probed]) -> None:
             page.findings.append(said)
     count = len(np.unique(page.groups["test"]))
     if own and count < FEWEST_TESTED:
-        verdict = f"Cannot be concluded: too few test {page.unit} to say what the codes hold "
+        verdict = f"Cannot be concluded: too few test {page.unit} to say what the codes contain "
         page.verdict.insert(0, f"{verdict}({count}, where {FEWEST_TESTED} or more are needed).")
     elif own:
         labels = {name: page.test.labels[name] for name in own}
@@ -207,13 +207,13 @@ def judge_codes(own: Mapping[str, Sequence[str]], read: measure.Pairs) -> str:
     own: by label the codes that may hold it.
     """
     if not read:
-        return f"Useless: no linear probe reads {', '.join(own)} from any code."
+        return f"Useless: no linear probe predicts {', '.join(own)} from any code."
     if not any(own.values()):
         listed = ", ".join(f"{name} from {code}" for code, name in sorted(read))
-        return f"No code is meant for a label; probes read {listed}."
+        return f"No code is meant for a label; probes predict {listed}."
     lost = sorted(own.keys() - {name for _, name in read})
     verdict = measure.describe_leak(own, read, read)
-    return verdict + f" Lost: no probe surely reads {', '.join(lost)}." * bool(lost)
+    return verdict + f" Lost: no probe surely predicts {', '.join(lost)}." * bool(lost)
 
 
 def join(parts: Iterable[Tensor]) -> np.ndarray:

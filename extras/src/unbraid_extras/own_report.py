@@ -184,7 +184,7 @@ def show_reconstructions(page: Page) -> dict[str, object]:
     table += [(name, f"{error:.4f}") for name, error in errors.items()]
     shown = {"observed": as_drawn(page, test.frames[:SHOWN], test.observed[:SHOWN])}
     shown["decoded"] = as_drawn(page, page.decoded[:SHOWN], page.within[:SHOWN])
-    alt = "Test sequences, and what is decoded of the codes of each"
+    alt = "Test sequences, and what is decoded from the codes of each"
     if test.kind == "series":
         clips = draw_series(page, shown, alt)
     else:

@@ -1,9 +1,9 @@
 const get = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
 const facts = JSON.parse(get("facts").textContent);
-const LENGTH = 8; // frames of a film
-const SIDE = 32; // pixels at which films are compared
-const LAST = 20; // predictions of digits before the film starts again
+const LENGTH = 8; // frames of a clip
+const SIDE = 32; // pixels at which clips are compared
+const LAST = 20; // predictions of digits before the animation starts again
 const COLOURS = [[0, 190, 140], [225, 120, 175]]; // of two digits: other codes, so other colours
 
 /* ---- The engine ---------------------------------------------------------------------------- */
@@ -79,7 +79,7 @@ async function readCodes() {
   digitCodes = facts.digits.map(() => take(latents));
 }
 
-/** What a decoder paints of each of some codes, at frames of these numbers, as pictures. */
+/** What a decoder makes of each of some codes, at frames of these numbers, as pictures. */
 async function decode(name, codes, times) {
   const rows = codes.flatMap(({ s, d }) => times.map((t) => [...s, ...d[t]]));
   const { film } = await run(name, Float32Array.from(rows.flat()), [rows.length, rows[0].length]);
@@ -87,7 +87,7 @@ async function decode(name, codes, times) {
   return codes.map((_, n) => frames.slice(n * times.length, (n + 1) * times.length));
 }
 
-/** Paint films of codes and show each under a name, first the frame that is now on the screen. */
+/** Decode codes to clips and show each under a name, first the frame that is now on the screen. */
 async function paint(by, codes, names, isWanted = () => true) {
   const now = frame;
   const films = codes.map(() => []);
@@ -109,7 +109,7 @@ function drawNormal(count) {
   });
 }
 
-/* ---- Films --------------------------------------------------------------------------------- */
+/* ---- Clips --------------------------------------------------------------------------------- */
 
 const content = {}; // of each name that a canvas shows: { frames, label }
 let frame = 0;
@@ -120,7 +120,7 @@ function drawAll() {
   for (const canvas of all("canvas[data-show]")) {
     const { frames = [], label } = content[resolve(canvas.dataset.show)] ?? {};
     const picture = frames[frame % LENGTH] ?? frames.find((each) => each);
-    if (canvas.ariaLabel !== (label ?? "no film yet")) canvas.ariaLabel = label ?? "no film yet";
+    if (canvas.ariaLabel !== (label ?? "no clip yet")) canvas.ariaLabel = label ?? "no clip yet";
     if (!picture) continue;
     const shown = canvas.dataset.small === undefined ? picture : shrink(picture);
     if (canvas.width !== shown.width) canvas.width = canvas.height = shown.width;
@@ -128,7 +128,7 @@ function drawAll() {
   }
 }
 
-/** A picture of SIDE x SIDE pixels, by the means of blocks: what both models paint is compared at this size. */
+/** A picture of SIDE x SIDE pixels, by the means of blocks: what both models decode is compared at this size. */
 function shrink(picture) {
   if (picture.width === SIDE) return picture;
   const [values, small] = [toNumbers([picture]), new ImageData(SIDE, SIDE)];
@@ -160,7 +160,7 @@ function readAtlas() {
   return (row) => [...Array(LENGTH).keys()].map((t) => cut(row, t));
 }
 
-/** Frames for the screen of what a decoder paints, (frames, 3, size, size). */
+/** Frames for the screen of what a decoder makes, (frames, 3, size, size). */
 function toFrames(values, size, colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255]]) {
   const area = size * size;
   return [...Array(values.length / (3 * area)).keys()].map((t) => {
@@ -177,7 +177,7 @@ function toFrames(values, size, colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255]
   });
 }
 
-/** A film as numbers, at 32 x 32 pixels, by the means of blocks. */
+/** A clip as numbers, at 32 x 32 pixels, by the means of blocks. */
 function toNumbers(frames) {
   const block = frames[0].width / SIDE;
   const values = new Float32Array(frames.length * SIDE * SIDE * 3);
@@ -195,7 +195,7 @@ function toNumbers(frames) {
 
 const trueNumbers = []; // of all true clips, when they are first needed
 
-/** The row of the true clip that is nearest to a film. */
+/** The row of the true clip that is nearest to a clip. */
 function findNearest(frames) {
   const film = toNumbers(frames);
   const distances = facts.clips.map((_, row) => {
@@ -217,7 +217,7 @@ function tick() {
 
 function setPlaying(value) {
   playing = value;
-  get("play").textContent = playing ? "Pause the films" : "Play the films";
+  get("play").textContent = playing ? "Pause the animations" : "Play the animations";
 }
 
 /** A task that runs once at a time; of the calls that come meanwhile only the last one counts. */
@@ -270,25 +270,24 @@ function setExchanged(value) {
 /** Whether the motions are exchanged on the screen, and not only asked for while the model arrives. */
 const isExchanged = () => exchanged && Boolean(content.swapB?.frames);
 
-/** Show two clips, their codes, and what is asked for; then paint. */
+/** Show two clips, their codes, and what is asked for; then decode. */
 const showPair = latest(async () => {
   const mine = ++wanted;
   const [a, b] = pair;
   const by = choose("by");
   await loading[by].promise;
-  const started = performance.now();
   const rows = { realA: facts.rows[a], realB: facts.rows[b], trueA: rowOf(a, b), trueB: rowOf(b, a) };
   const [A, B] = [codesOf[by][a], codesOf[by][b]];
   const films = {};
   for (const [name, row] of Object.entries(rows)) films[name] = { frames: trueClip(row), label: describe(row) };
   for (const letter of "AB") {
-    const label = `Painted by the ${by === "twin" ? "second model" : "model"}; asked for: ${films[`true${letter}`].label}`;
+    const label = `Decoded by the ${by === "twin" ? "second model" : "model"}; asked for: ${films[`true${letter}`].label}`;
     films[`swap${letter}`] = { ...content[`swap${letter}`], label };
-    films[`own${letter}`] = { label: `Painted of its own two codes: ${films[`real${letter}`].label}` };
+    films[`own${letter}`] = { label: `Decoded from its own two codes: ${films[`real${letter}`].label}` };
   }
   get("swap-films").classList.add("busy");
   const swaps = [{ s: A.s, d: B.d }, { s: B.s, d: A.d }];
-  const first = await decode(by, swaps, [frame]); // before the new pair is shown, so that all films belong together
+  const first = await decode(by, swaps, [frame]); // before the new pair is shown, so that all clips belong together
   swaps.forEach((_, n) => (films[`swap${"AB"[n]}`].frames = Array(LENGTH).fill(first[n][0])));
   Object.assign(content, films);
   [A, B].forEach((codes, n) => {
@@ -299,8 +298,7 @@ const showPair = latest(async () => {
   get("asked").textContent = `A as B moves: ${wayA}. B as A moves: ${wayB}. Artists drew these figures in all motions, so the true clips are known. The model was trained on other figures.`;
   get("verdict").textContent = "";
   drawAll();
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  say(`Ready: press the button. (${by === "twin" ? "The second model" : "The model"} painted in ${seconds} s what it will show.)`);
+  say(exchanged ? `Exchanged, decoded by the ${by === "twin" ? "second " : ""}model. Asked for, A: ${wayA}.` : "Ready: press the button.");
   document.body.dataset.shown = `${a} ${b} ${by}`;
   writeAddress(by);
 
@@ -311,14 +309,14 @@ const showPair = latest(async () => {
   document.body.dataset.painted = mine;
 });
 
-/** Say to which of the true clips what was painted is nearest. */
+/** Say to which of the true clips a decoded clip is nearest. */
 function judge(films, asked) {
   const said = films.map((film, n) => {
     const row = findNearest(film);
     if (row === asked[n]) return `for ${"AB"[n]} it is the right one`;
     return `for ${"AB"[n]} it shows ${describe(row)}, which is <b>not the right one</b>`;
   });
-  get("verdict").innerHTML = `A check: which of the ${facts.clips.length} drawn clips in this page is most like the painted film? ${said.join("; ").replace("for", "For")}.`;
+  get("verdict").innerHTML = `A check: which of the ${facts.clips.length} drawn clips in this page is nearest to the decoded clip? ${said.join("; ").replace("for", "For")}.`;
 }
 
 /** A code as a bar: a row for each frame, a cell for each number, the larger the stronger. */
@@ -403,7 +401,7 @@ function setOutput(slider) {
 }
 
 const showDragged = latest(async () => {
-  const label = `Painted by the model; ${get("from-s").textContent}, ${get("from-d").textContent}`;
+  const label = `Decoded by the model; ${get("from-s").textContent}, ${get("from-d").textContent}`;
   content.dragged = { ...content.dragged, label };
   await paint("decoder", [{ s: [...dragged.s], d: [...dragged.d] }], ["dragged"]);
 });
