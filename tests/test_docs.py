@@ -225,6 +225,14 @@ def test_readme_has_the_order_of_reading_and_a_term_leaves_no_notebook_out():
     assert {Path(name).name for name in LINK.findall(term)} == {path.name for path in NOTEBOOKS}
 
 
+def test_the_pictures_of_readme_are_small_and_say_their_date():
+    pictures = sorted((ROOT / "docs" / "pictures").glob("*.webp"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(pictures) == 3 and re.search(r"as of \d+ \w+ 20\d\d", readme)
+    for path in pictures:
+        assert path.stat().st_size < 60_000 and f'src="docs/pictures/{path.name}"' in readme
+
+
 def test_the_library_in_readme_runs_as_it_is_printed(capsys):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

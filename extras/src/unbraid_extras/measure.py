@@ -447,7 +447,7 @@ def describe_leak(own: Mapping[str, Collection[str]], linear: Pairs, read: Pairs
         return f"No leak was found{some}."  # Another sentence says what is lost.
     if not foreign:
         known = "each factor judged is in a code that may contain it"
-        return f"No leak was found{some}: {known}, and none clearly by one that should not."
+        return f"No leak was found{some}: {known}, and none clearly in one that should not."
     if not linear & set(foreign):
         return f"Hidden leak: only the non-linear probe predicts {pairs}."
     if len(judged) > 1 and {name for _, name in foreign} == judged:
