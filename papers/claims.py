@@ -274,9 +274,9 @@ class Claim:
         text = f"{self.size}; {count} seeds" if count > 1 else f"{self.size}; *one seed*"
         shares = [f"{100 * share:.0f} %" for share in self.read_shares() if share < 1]
         if self.read_share() >= 1:
-            text += ", all of the paper's updates"
+            text += ", all of the paper's length"
         elif shares:
-            text += f", {' to '.join(dict.fromkeys(shares))} of the paper's updates"
+            text += f", {' to '.join(dict.fromkeys(shares))} of the paper's length"
         return text
 
     def print_verdict(self) -> str:
@@ -288,8 +288,8 @@ class Claim:
     def print_runs(self) -> str:
         """The size of our runs, the command that makes a missing one, and two further answers."""
         lines = [
-            f"Our runs: {self.format_size()}" if self.list_measured() else "",
-            f"A full run: `{self.command}`"
+            f"Size: {self.format_size()}" if self.list_measured() else "",
+            f"At its size: `{self.command}`"
             if self.command and self.find_verdict() in MISSED
             else "",
             self.print_next(),
@@ -346,9 +346,9 @@ def print_states(values: Sequence[float], least: float) -> str:
     """How many runs reach a value, with the interval of Clopper and Pearson, as in 12 and 15."""
     good = sum(value >= least for value in values)
     if len(values) == 1:
-        return f"{good} of 1 run"
+        return f"{good} of 1"
     low, high = binomtest(good, len(values)).proportion_ci()
-    return f"{good} of {len(values)} runs (share: {low:.2f} to {high:.2f})"
+    return f"{good} of {len(values)} (share: {low:.2f} to {high:.2f})"
 
 
 def print_limits(found: Interval, digits: int, unit: str = "") -> str:

@@ -141,10 +141,10 @@ def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(
     claim = toy([0.51, -0.2, 0.02], 70, figure, command="make it", run=QUICK)
     ours = "0.11 ± 0.90 bits (seeds: **0.51**, −0.20, 0.02)"  # 4.303 * .210
     assert claim.list_figures() == [("score", ours, "0.50 bits", "0.10 bits")]
-    assert claim.format_size() == "its own; 3 seeds, 70 % of the paper's updates"
+    assert claim.format_size() == "its own; 3 seeds, 70 % of the paper's length"
     assert claim.print_verdict() == "Inconclusive."
     assert claim.print_runs() == (
-        "Our runs: its own; 3 seeds, 70 % of the paper's updates. A full run: `make it`. "
+        "Size: its own; 3 seeds, 70 % of the paper's length. At its size: `make it`. "
         "Better than the next best: in the mean."
     )
     shared = toy([0.5, 0.5], figure={"bar": 0.4})  # as of a constant, which all seeds share
@@ -156,7 +156,7 @@ def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(
     assert show_ours(two) == ["0.50 ± 1.27 (seeds: **0.40**, 0.60)"]
     once = toy([0.5], remark="chance: so", figure={"bar": 0.4})
     assert show_ours(once) == ["**0.50**", "so"]
-    assert once.format_size() == "its own; *one seed*, all of the paper's updates"
+    assert once.format_size() == "its own; *one seed*, all of the paper's length"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     figures = [state, other]
     mixed = toy([0.92, 0.92, 0.44], figures=figures)
     assert show_ours(mixed) == [
-        "2 of 3 runs (share: 0.09 to 0.99)",  # Clopper and Pearson's
+        "2 of 3 (share: 0.09 to 0.99)",  # Clopper and Pearson's
         "**0.92**, 0.92, 0.44 bits",
     ]
     alike = toy([0.92, 0.93, 0.94], figures=figures)
@@ -208,8 +208,8 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     none = toy([0.41, 0.44], 1, figures=figures)
     assert none.print_verdict() == "Inconclusive, not yet separated."
     good, other_value = show_ours(none)
-    assert "0 of 2 runs" in good and "±" in other_value
-    assert show_ours(toy([0.4], figures=[state])) == ["0 of 1 run"]
+    assert "0 of 2 (" in good and "±" in other_value
+    assert show_ours(toy([0.4], figures=[state])) == ["0 of 1"]
 
 
 def test_a_row_of_runs_of_different_length_says_so(toy, tmp_path):
@@ -224,7 +224,7 @@ def test_a_row_of_runs_of_different_length_says_so(toy, tmp_path):
     for seed in (0, 1):
         record = records.read_json(folder / f"toy-seed{seed}.run.json") | {"steps": 33}
         records.write_json(folder / f"longer-seed{seed}.run.json", record)
-    assert claim.format_size() == "its own; 2 seeds, 20 % to 33 % of the paper's updates"
+    assert claim.format_size() == "its own; 2 seeds, 20 % to 33 % of the paper's length"
 
 
 def test_what_a_claim_needs_is_measured_before_it_is_judged(toy):
@@ -237,7 +237,7 @@ def test_a_row_says_how_often_a_perfect_copy_would_pass(toy):
     """Three values with a standard error of .02 and a tolerance of .02: Phi(1) = .84."""
     values, figure = [0.4654, 0.5, 0.5346], {"published": 0.5, "margin": 0.02, "chance": 0.3}
     both = toy(values, figure=figure)
-    assert both.print_runs().endswith("updates. A perfect copy would pass: 68 %.")
+    assert both.print_runs().endswith("length. A perfect copy would pass: 68 %.")
     upward = toy(values, figure=figure | {"better": "higher"})
     assert upward.print_power() == "A perfect copy would pass: 84 %"
     assert claims.pass_share([0.5, 0.5], 0.01, one_sided=True) == 1
@@ -270,7 +270,7 @@ def test_a_figure_may_come_from_a_table(toy, rows):
     claim = toy([0.5], run="", figures=[figure], data="others")
     assert figure.read_values() == {0: 3, 1: 5} and claim.list_runs() == []
     assert claim.find_verdict() == "not comparable"
-    assert claim.format_size() == "its own; 2 seeds, 50 % of the paper's updates"
+    assert claim.format_size() == "its own; 2 seeds, 50 % of the paper's length"
     for wrong in ({"update": 50}, {"v": 9}):  # two rows of a seed, and none
         with pytest.raises(ResultsError, match="once a seed"):
             claims.Figure("a", "a", table="toy.csv", rows=wrong).read_values()
@@ -301,7 +301,7 @@ def test_runs_are_counted_by_what_they_have_found(toy, rows):
     rows([{"seed": n} | dict(zip(names, row, strict=True)) for n, row in enumerate(found)])
     digits = claims.Figure("digits", "grouping", table="toy.csv", groupings=["digits"], least=1)
     assert digits.read_values() == {0: 1, 1: 0}
-    assert show_ours(toy([0.5], run="", figures=[digits])) == ["1 of 2 runs (share: 0.01 to 0.99)"]
+    assert show_ours(toy([0.5], run="", figures=[digits])) == ["1 of 2 (share: 0.01 to 0.99)"]
     beside = toy([0.5, 0.6], figures=[digits, claims.Figure("a", "score")])
     assert "±" in show_ours(beside)[1]  # The two states are those of other runs.
     assert pages.show_states("toy.csv", "grouping", groupings=["x with x"]) == "neither of two runs"
