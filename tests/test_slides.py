@@ -20,6 +20,7 @@ SAID = {  # titles of slides whose line says what the labels say
     "At the paper's size, when are the swaps right?",
     "When would you stop?",
     "Is it the idea or the help?",
+    "Which code contains what?",
 }
 DRAWN, WRITTEN = 9 / 72 * 200, 12  # their height in a figure (9 points), and above a film
 
@@ -30,7 +31,7 @@ def cells():
 
 
 def test_the_decks_are_those_of_the_table():
-    assert set(DECKS) == {"00", "11", "13", "15", "21", "22", "23", "31", "32", "33", "40"}
+    assert set(DECKS) == {"00", "11", "13", "15", "21", "22", "23", "31", "32", "33", "34", "40"}
 
 
 @pytest.mark.parametrize("number", DECKS)

@@ -2,6 +2,7 @@
 
     python -m papers.c.ideas sprites    # subtraction on and off, one element or all, four recipes
     python -m papers.c.ideas circle     # both ideas, four recipes, on circling digits
+    python -m papers.c.ideas picture    # docs/recipes.svg, from the table of sprites
 
 The recipes are those of notebook 32: as released, the start alone, the prices alone, both. Their
 constants were found on sprites by counting right swaps; on the digits they are used as they are,
@@ -14,12 +15,16 @@ from itertools import product
 from types import MethodType
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from sklearn.linear_model import RidgeClassifier
 from torch import Tensor
 from unbraid import MovingDigits, load_digits, records
 from unbraid.data import sprites
+from unbraid.data.fetch import repository_root
 from unbraid.data.sequences import Sequences
 from unbraid.lessons import n32
 from unbraid.measures.judges import judge_clips, judge_probabilities
@@ -47,6 +52,10 @@ IDEAS = {  # does s read one element, is it subtracted from what d reads
     "no subtraction": (True, False),
     "neither": (False, False),
 }
+COLUMNS = "as\nreleased", "start\nalone", "prices\nalone", "start and\nprices"
+WITH, WITHOUT = "#009E73", "#CC79A7"  # the subtraction, by colour
+LOOKS = {"both ideas": (WITH, "o"), "s reads all": (WITH, "s")}  # a circle: s reads one element
+LOOKS |= {"no subtraction": (WITHOUT, "o"), "neither": (WITHOUT, "s")}
 LAW: dict[str, Any] = {"motion": "circle", "speeds": (0.5, -0.9)}
 CLIPS = 1000  # circling digits of the test split
 
@@ -219,8 +228,29 @@ def list_tasks(world: str) -> list[dict[str, Any]]:
     return tasks
 
 
+def draw_recipes(table: pd.DataFrame) -> Figure:
+    """A column for each recipe with a dot for each run: its share of swaps of the right motion."""
+    figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for number, (ideas, (colour, marker)) in enumerate(LOOKS.items()):
+        for place, recipe in enumerate(RECIPES):
+            runs = table[(table["ideas"] == ideas) & (table["recipe"] == recipe)]
+            beside = place + 0.2 * (number - 1.5) + np.linspace(-0.07, 0.07, len(runs))
+            ax.plot(beside, runs["motion"], marker, color=colour, alpha=0.7, markersize=5)
+        ax.plot([], [], marker, color=colour, label=ideas)
+    ax.set_xticks(range(len(COLUMNS)), COLUMNS)
+    ax.set(ylim=(-0.03, 1.03), ylabel="share of swaps with the right motion")
+    ax.grid(axis="y", color="0.92")
+    figure.legend(loc="outside lower center", ncols=len(LOOKS))
+    return figure
+
+
 def main(world: str) -> None:
-    """Train what a world's table lacks."""
+    """Train what a world's table lacks, or draw the table of sprites."""
+    if world == "picture":
+        plt.rcParams["svg.hashsalt"] = "recipes"
+        figure = draw_recipes(pd.read_csv(FOLDERS["sprites"] / "starts.csv"))
+        figure.savefig(repository_root() / "docs" / "recipes.svg", metadata={"Date": None})
+        return
     train_missing(FOLDERS[world] / "starts.csv", list_tasks(world), train_one)
 
 
