@@ -168,7 +168,7 @@ def test_the_pages_with_fetched_data_are_known(root, data_of_the_clone):
     for path in files.select_notebooks(root / "notebooks"):
         if missing := compare.find_missing(path):
             lacking[path.name[:2]] = missing
-    assert lacking.pop("36") == ["beijing-air", "etth1", "physionet-2012"]
+    assert lacking.pop("36") == ["etth1", "physionet-2012"]
     assert lacking == {"25": ["cmu-faces"], "35": ["fsdd"]}
 
 
