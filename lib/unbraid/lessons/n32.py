@@ -203,7 +203,7 @@ def train(model, clips, updates, weigh, seed, batch=8, rate=2e-3, path=None):
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
     parts = {"model": model, "optimizer": optimizer, "generator": generator}
-    in_16_bits = on_gpu and path is not None  # in the long run of section 5
+    in_16_bits = on_gpu and path is not None  # in the long run, at the end
     for update in resume(path, updates, **parts):  # 1, 2, ...
         rows = torch.randint(len(clips), (batch,), generator=generator)
         x = clips[rows].to(device) / 255  # (B, T, 3, H, W)
