@@ -19,6 +19,7 @@ SAID = {  # titles of slides whose line says what the labels say
     "Do the attributes come in the order of the forecast?",
     "At the paper's size, when are the swaps right?",
     "When would you stop?",
+    "Would we have seen a leak?",
     "Is it the idea or the help?",
     "Which code contains what?",
 }

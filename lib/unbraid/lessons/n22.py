@@ -252,6 +252,10 @@ def coherence(motions):
     return (F.one_hot(motions).sum(0).max(1).values / len(motions)).mean().item()
 
 
+def tenfold(error, kl_s, kl_d):
+    return error + 10 * kl_s + kl_d
+
+
 @torch.no_grad()
 def draw_absent(model, s, frames, seen, test, on_test=False):
     """Characters in poses they lack; d is a test character's, or on_test all is."""
@@ -314,7 +318,3 @@ def judge_paper_size(path, test, judge, visible, device):
         found.append(Row(f"own {name} on the plane", share, 0.9, "higher"))
     print_verdict("our bar", found, done / RECIPE["updates"], by_bar=True)
     return big.decode(s[FOUR], make_grid(d, 3, 0.7).expand(4, -1, -1)).cpu()
-
-
-def tenfold(error, kl_s, kl_d):
-    return error + 10 * kl_s + kl_d
