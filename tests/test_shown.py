@@ -19,9 +19,8 @@ from papers.a.variants import GatedPrediction
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
 from papers.c.speech import equal_error_rate, speaker_trials
-from papers.encoded import Encoded, donor_shares, generation_scores
-from papers.judge import open_judge
-from papers.side_by_side.evaluate import find_nearest, judge_looks, load_benchmark
+from papers.encoded import donor_shares, generation_scores
+from papers.side_by_side.evaluate import find_nearest, load_benchmark
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 
@@ -355,23 +354,12 @@ def test_40_chooses_the_clips_of_the_record(define, split, whole, count):
     assert torch.equal(chosen.labels["character"], recorded.labels["character"])
 
 
-def test_40_finds_the_nearest_of_four_as_papers_do(define):
-    four = torch.rand(4, 30, 2, 3, 4, 4, generator=seeded(13))
-    made = (0.4 * four[torch.arange(30) % 4, torch.arange(30)] + 0.3).clone()
-    shown = define("40", "nearest_of_four").nearest_of_four
-    found = shown(made, four)
-    assert torch.equal(found, find_nearest(made, tuple(four))) and len(found.unique()) > 1
-
-
-def test_40_judges_the_appearance_as_papers_do(define):
-    options = settings.load("benchmark.sprites.single_element", "quick")
-    test = sprites.load("test", 32).subset(slice(0, 2664, 90)).as_float()
-    donors = torch.arange(len(test)).roll(1)
-    judge = open_judge("sprites", options.profile, test.classes, options.image_size)
-    shown = define("40", "name_worn", "WORN", judge=judge, test=test)
-    encoded = Encoded(test, {}, test.labels)
-    for made in (test.frames, test.frames[donors]):  # nothing exchanged, and all
-        right = shown.name_worn(made, donors).tolist()
-        looks = judge_looks(made, encoded, donors.numpy(), options)
-        assert dict(zip(shown.WORN, right, strict=True)) == looks
-    assert min(right) > 0.9
+def test_40_counts_the_nearest_clips_as_papers_find_them(define):
+    x, number = torch.rand(30, 2, 3, 4, 4, generator=seeded(13)), torch.arange(30)
+    motion, character, donors = number % 5, number // 5, number.roll(7)
+    made = (x[donors] + x[number.roll(3)] + 0.2) / 2.2
+    shown = define("40", "count_right", x=x, motion=motion, character=character, donors=donors)
+    found = find_nearest(made, tuple(x))
+    hits = motion[found] == motion, character[found] == character[donors]
+    assert shown.count_right(made).tolist() == [float(hit.double().mean()) for hit in hits]
+    assert len(found.unique()) > 5

@@ -20,7 +20,6 @@ SAID = {  # titles of slides whose line says what the labels say
     "At the paper's size, when are the swaps right?",
     "When would you stop?",
     "Would we have seen a leak?",
-    "Is it the idea or the help?",
     "Which code contains what?",
 }
 DRAWN, WRITTEN = 9 / 72 * 200, 12  # their height in a figure (9 points), and above a film
