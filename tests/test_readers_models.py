@@ -90,29 +90,31 @@ def test_a_clip_that_is_normalised_as_a_whole_is_seen():
     assert list_differences(compare_predictions(False, old=body, new=whole)) == set()
 
 
-def test_11_gives_the_closed_form_of_a_linear_filter():
-    lesson, steps = run_lesson("11"), 3
-    A, U, H = (torch.randn(shape, generator=seeded(4), **DOUBLE) for shape in ((2, 2),) * 3)
-    G, Q, v, s = torch.randn(2, 2, generator=seeded(5), **DOUBLE), 0.3, 0.4, 0.2
-    clip = torch.randn(steps, 2, generator=seeded(6), **DOUBLE)
+def test_11_gives_the_bound_that_02_computes_for_a_linear_filter(define):
+    lesson, steps, v = run_lesson("11"), 3, 0.4
+    A, U, H, G = (torch.randn(2, 2, generator=seeded(seed)) for seed in (4, 5, 6, 7))
+    clip = torch.randn(1, steps, 2, generator=seeded(8))
+    Q, spread = torch.tensor(0.3), torch.tensor(0.2).log().expand(steps, 2)
 
     class Linear(nn.Module):
         def forward(self, seen, expected):
-            mean = expected[0] @ H.T + seen @ G.T
-            return mean, torch.full_like(mean, math.log(s))
-
-    def predict(z):
-        return torch.cat([z @ A.T, torch.full_like(z, math.log(Q))], 1)
+            return expected[0] @ H.T + seen @ G.T, spread[0].expand(len(seen), 2)
 
     networks = nn.Identity(), lambda z: z @ U.T
     sizes = {"features": 2, "K": 1, "d": 2, "hidden": 1, "depth": 1, "v": v}
     model = lesson.IndependentPrediction(networks, lesson.all_at_once, **sizes)
-    model.filter.posterior, model.filter.predict = Linear(), lambda z: predict(z).chunk(2, 1)
-    axes = torch.eye(2 * steps, **DOUBLE) * math.sqrt(2 * steps)
+    model.filter.posterior = Linear()
+    model.filter.predict = lambda z: (z @ A.T, Q.log().expand_as(z))
+    axes = torch.eye(2 * steps) * math.sqrt(2 * steps)  # points with the moments of the noise
     points = torch.cat([axes, -axes]).view(-1, steps, 2)
     error, costs = model.loss(clip.expand(len(points), steps, 2), points)
     bound = -steps * (error + costs.sum() + math.log(2 * math.pi * v))
-    close(bound, lesson.closed_form(clip, A, Q, U, v, H, G, s))
+
+    parts = ("Model", "Filter", "prior_at", "posterior_at", "log_likelihood", "bound")
+    shown = define("02", *parts)
+    linear = shown.Filter((H @ A).expand(steps, 2, 2), G.expand(steps, 2, 2), spread)
+    expected = shown.bound(clip, shown.Model(A, Q * torch.eye(2), U, v), linear)[0]
+    assert bound.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 # ---- A: it trains

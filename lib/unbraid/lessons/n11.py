@@ -1,6 +1,5 @@
 """What notebook 11 defines; written by `python -m tools export`."""
 
-import math
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -166,19 +165,3 @@ class TooEarly(Filter):
             p = self.predict(codes[-1])  # this line ...
             costs.append(kl(q, p).unflatten(1, (self.K, self.d)).sum(2))  # ... and this
         return torch.stack(codes, 1), torch.stack(costs, 1)
-
-
-def closed_form(x, A, Q, U, v, H, G, variance):
-    """Nats of one clip x (T, X); the filter has q = N(H A z + G x_t, variance I)."""
-    m, V, total = 0 * G[:, 0], 0 * A, 0.0
-    for t, frame in enumerate(x):
-        expected, drift = (A @ m, H @ A - A) if t else (0 * m, 0 * A)
-        noise = Q if t else 1.0
-        mean = H @ expected + G @ frame
-        squares = variance + (mean - expected) ** 2 + (drift @ V @ drift.T).diagonal()
-        kl_t = 0.5 * (squares / noise - 1 + math.log(noise / variance)).sum()
-        m, V = mean, H @ A @ V @ A.T @ H.T + variance * torch.eye(2).to(A)
-        error = (frame - U @ m).square().sum() + (U @ V @ U.T).trace()
-        constant = len(frame) * math.log(2 * math.pi * v)
-        total = total - kl_t - 0.5 * (constant + error / v)
-    return total

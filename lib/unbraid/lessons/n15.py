@@ -1,7 +1,6 @@
 """What notebook 15 defines; written by `python -m tools export`."""
 
 import numpy as np
-import pandas as pd
 import torch
 from itertools import product
 from safetensors.torch import load_file
@@ -13,6 +12,7 @@ from unbraid.lessons.n11 import IndependentPrediction, all_at_once, small_networ
 FOLDER = "independent/bounce/quick"
 COORDINATES = ["orange x", "orange y", "blue x", "blue y"]
 SIZES = {"features": 96, "K": 2, "d": 16, "hidden": 64, "depth": 2, "v": 0.1}
+FACTORS = ("#009E73", "#CC79A7")
 
 
 def know(model, frames, wanted, probe=None):
@@ -48,29 +48,6 @@ def decode_waiting(run, frames):
         ]
 
 
-def name_grouping(scores):
-    """What a run has found, by its R² (factor, coordinate)."""
-    belongs = (scores >= 0.6) & (scores[::-1] <= 0.3)
-    if belongs.any(0).all():
-        first = tuple(belongs[0].tolist())  # of factor 0
-        if len(set(first)) == 1:
-            return "all in one"
-        if sum(first) != 2:
-            return "three and one"
-        if first[0] == first[1]:
-            return "digits"
-        return "x with x" if first[0] == first[2] else "x with the other's y"
-    unknown = (scores < 0.3).all(0).reshape(2, 2).all(1)  # of a digit
-    return "dropped" if unknown.any() else "not decided"
-
-
-def read_scores(row, axes=""):
-    """R² (factor, coordinate) of a row of a table."""
-    names = [f"{axes}{name.replace(' ', '_')}" for name in COORDINATES]
-    pairs = product((0, 1), names)
-    return np.array([row[f"{factor}_{name}"] for factor, name in pairs]).reshape(2, 4)
-
-
 def open_seed(number):
     """One of these runs, after 8,000 updates."""
     run = IndependentPrediction(small_networks(32), all_at_once, **SIZES)
@@ -85,9 +62,23 @@ def measure_travel(run, frames):
     return np.stack([(each / free).flatten().numpy() for each in frozen])
 
 
-def score(places, L, memory):
-    """R² of the next step of two numbers L p from their own past of 1 or 2 frames."""
-    numbers = places @ L.T  # (N, 3, 2)
+def read_scores(row, kind=""):
+    """R² (factor, coordinate) in a row of a table, or its shares, kind "freeze_"."""
+    names = [name.replace(" ", "_") for name in COORDINATES]
+    pairs = product((0, 1), names)
+    values = [row[f"{kind}{factor}_{name}"] for factor, name in pairs]
+    return np.array(values, dtype=float).reshape(2, 4)
+
+
+def draw_dots(ax, kept, scores, **look):
+    """A dot for each coordinate, in the colour of the factor that the labels name."""
+    for factor, colour in enumerate(FACTORS):
+        named = scores.argmax(0) == factor
+        ax.plot(*kept[:, named], "o", color=colour, alpha=0.75, **look)
+
+
+def score(numbers, memory):
+    """R² of the next step of two numbers (N, 3, 2) from their past of 1 or 2 frames."""
     past = numbers[:, 2 - memory : 2].flatten(1)
     step, train = numbers[:, 2] - numbers[:, 1], len(past) * 4 // 5
     neighbours = KNeighborsRegressor(15).fit(past[:train], step[:train])
@@ -95,27 +86,17 @@ def score(places, L, memory):
     return r2_score(step[train:], guess, multioutput="variance_weighted")
 
 
-def read_ends(world, axes=""):
-    """R² (factor, coordinate) of each of a world's runs after 8,000 updates."""
-    runs = pd.read_csv(records.results() / FOLDER / f"own_{world}.csv")
-    ends = runs[runs["update"] == 8000]
-    return [read_scores(row, axes) for _, row in ends.iterrows()]
-
-
-def count_found(world, axes=""):
-    """How many of a world's runs found what."""
-    found = [name_grouping(scores) for scores in read_ends(world, axes)]
-    return pd.Series(found).value_counts()
-
-
-def list_angles(world, axes=""):
-    """Of each digit that is divided, the angle to the nearest axis, in degrees."""
-    angles = []
-    for of_run in read_ends(world, axes):
-        for scores in np.hsplit(of_run.clip(0, 1), 2):  # of a digit
-            amounts = scores.sum(1)  # of each factor: about one coordinate's worth?
-            if ((amounts > 0.6) & (amounts < 1.2)).all():
-                across = scores[0, 0] + scores[1, 1]  # x from one, y from the other
-                share = across / scores.sum()  # cos² of the angle
-                angles.append(np.degrees(np.arccos(max(share, 1 - share) ** 0.5)))
-    return np.array(angles)
+def name_grouping(scores):
+    """What a run has found, by its R² (factor, coordinate)."""
+    belongs = (scores >= 0.6) & (scores[::-1] <= 0.3)
+    if belongs.any(0).all():
+        first = tuple(belongs[0].tolist())  # of factor 0
+        if len(set(first)) == 1:
+            return "all in one"
+        if sum(first) != 2:
+            return "three and one"
+        if first[0] == first[1]:
+            return "digits"
+        return "x with x" if first[0] == first[2] else "x with the other's y"
+    unknown = (scores < 0.3).all(0).reshape(2, 2).all(1)  # of a digit
+    return "dropped" if unknown.any() else "not decided"
