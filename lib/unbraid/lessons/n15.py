@@ -12,7 +12,6 @@ from unbraid.lessons.n11 import IndependentPrediction, all_at_once, small_networ
 FOLDER = "independent/bounce/quick"
 COORDINATES = ["orange x", "orange y", "blue x", "blue y"]
 SIZES = {"features": 96, "K": 2, "d": 16, "hidden": 64, "depth": 2, "v": 0.1}
-FACTORS = ("#009E73", "#CC79A7")
 
 
 def know(model, frames, wanted, probe=None):
@@ -63,22 +62,15 @@ def measure_travel(run, frames):
 
 
 def read_scores(row, kind=""):
-    """R² (factor, coordinate) in a row of a table, or its shares, kind "freeze_"."""
+    """R² (factor, coordinate) in a row, or shares if kind is "freeze_"."""
     names = [name.replace(" ", "_") for name in COORDINATES]
     pairs = product((0, 1), names)
     values = [row[f"{kind}{factor}_{name}"] for factor, name in pairs]
     return np.array(values, dtype=float).reshape(2, 4)
 
 
-def draw_dots(ax, kept, scores, **look):
-    """A dot for each coordinate, in the colour of the factor that the labels name."""
-    for factor, colour in enumerate(FACTORS):
-        named = scores.argmax(0) == factor
-        ax.plot(*kept[:, named], "o", color=colour, alpha=0.75, **look)
-
-
 def score(numbers, memory):
-    """R² of the next step of two numbers (N, 3, 2) from their past of 1 or 2 frames."""
+    """R² of the next step of two numbers (N, 3, 2) from 1 or 2 frames."""
     past = numbers[:, 2 - memory : 2].flatten(1)
     step, train = numbers[:, 2] - numbers[:, 1], len(past) * 4 // 5
     neighbours = KNeighborsRegressor(15).fit(past[:train], step[:train])
