@@ -25,7 +25,7 @@ def test_the_instruments_of_13(define):
     own = np.concatenate([places, random.normal(size=(2, rows, units - 2))], 2)  # (2, N, d)
     now, later = (np.hstack(own + 0.3 * random.normal(size=own.shape)) for _ in range(2))
     pairs = SimpleNamespace(before=now, after=later, places=places, sd=np.ones_like(now))
-    shown = define("13", "spoil", "inspect", N=rows, d=units, seed=0)
+    shown = define("13", "spoil", "inspect", N=rows, seed=0)
 
     def inspect(codes):
         return np.array(shown.inspect(codes, 0, places[1]))

@@ -161,16 +161,3 @@ def test_the_gate_of_12_closes_units_and_frees_them():
 )
 def test_12_names_a_state(scores, state):
     assert n12.name_state(np.array(scores)) == state
-
-
-@pytest.mark.parametrize(
-    "own, other, state",
-    [
-        (0.92, -0.07, "separated"),
-        (0.91, 0.42, "a digit in both factors"),
-        (0.44, -0.08, "a digit dropped"),
-        (0.43, 0.41, "both digits in one factor"),
-    ],
-)
-def test_13_names_the_state_of_a_recorded_run(define, own, other, state):
-    assert define("13", "nearest_state").nearest_state(own, other) == state

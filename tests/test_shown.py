@@ -112,46 +112,6 @@ SMALL = {"image_size": 32, "width": 4, "features": 8, "factor_size": 3, "hidden"
 SMALL |= {"hidden_layers": 2, "normalise": False}
 
 
-@pytest.mark.parametrize("factors", [1, 2, 3])
-def test_13_merges_two_codes_at_the_same_bound(define, sampler, factors):
-    """Factor 0 costs what both codes cost, an empty factor nothing, and nothing reads it."""
-    torch.manual_seed(0)
-    model = IndependentPrediction(**SMALL).double().eval()
-    merged = define("13", "Merged", "merge").merge(model, factors)
-    frames = sampler(6, seeded(1)).frames.double()
-    noise = torch.randn(6, 4, 6 * factors, generator=seeded(2), dtype=torch.float64)
-
-    parts = model.elbo(frames, model.to_codes(noise[..., :6]))
-    whole = merged.elbo(frames, merged.to_codes(noise))
-    torch.testing.assert_close(whole.elbo, parts.elbo)
-    first, *others = whole.kl.values()
-    torch.testing.assert_close(first, sum(parts.kl.values()))
-    assert first.min() > 1e-3 and all(cost.eq(0).all() for cost in others)
-
-    codes = merged.encode(frames, merged.to_codes(noise))
-    empty = {name: code + (name != "factor_0") for name, code in codes.items()}
-    torch.testing.assert_close(merged.decode(empty), merged.decode(codes))
-
-
-def test_the_merged_transition_of_13_is_one_network_of_twice_the_width(define):
-    """As the optional end says: the paper's class, with zeros between the halves."""
-    torch.manual_seed(0)
-    model = IndependentPrediction(**SMALL)
-    merged = define("13", "Merged").Merged(model.filter, 2)
-    wide = IndependentPrediction(**SMALL | {"factor_size": 6, "hidden": 16})
-    pairs = zip(*(network.parameters() for network in model.filter.transitions), strict=True)
-    for new, (a, b) in zip(wide.filter.transitions[0].parameters(), pairs, strict=True):
-        both = torch.block_diag(a, b) if a.ndim == 2 else torch.cat([a, b])
-        if len(both) == 12:  # means of both, then log-variances of both
-            both = both.unflatten(0, (2, 2, 3)).transpose(0, 1).flatten(0, 2)
-        new.copy_(both)
-    for new in wide.filter.transitions[1].parameters():
-        new.zero_()
-    z = torch.randn(5, 12, generator=seeded(3))
-    for expected, shown in zip(wide.filter.predict(z), merged.predict(z), strict=True):
-        torch.testing.assert_close(expected, shown)
-
-
 # ---- 24 to 27, paper B
 
 

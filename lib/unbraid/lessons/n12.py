@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from sklearn.neighbors import KNeighborsRegressor
-from torch import nn
 from unbraid.checkpoints import load, resume
 from unbraid.lessons.n11 import Filter, IndependentPrediction, all_at_once, kl, paper_networks, small_networks, step_by_step
 from unbraid.measures.information import same_and_cross
@@ -21,16 +20,6 @@ def small_model(v, seed):
     return model
 
 
-def pytorch_model(v, seed):
-    """The same model, but its convolutions begin with PyTorch's own weights."""
-    model = small_model(v, seed)
-    torch.manual_seed(seed)
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            layer.reset_parameters()
-    return model
-
-
 def train(model, film, updates, seed, batch=8, rate=2e-3, path=None):
     """The training loop; after each update it gives the terms of the loss."""
     device = next(model.parameters()).device
@@ -38,7 +27,7 @@ def train(model, film, updates, seed, batch=8, rate=2e-3, path=None):
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
     parts = {"model": model, "optimizer": optimizer, "generator": generator}
-    in_16_bits = on_gpu and path is not None  # in the long run of section 6
+    in_16_bits = on_gpu and path is not None  # in the optional end
     for update in resume(path, updates, **parts):  # 1, 2, ...
         x = film(batch, generator).frames.to(device)  # (B, T, 3, H, W)
         size = batch, x.shape[1], model.K * model.d
