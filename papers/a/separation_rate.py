@@ -22,6 +22,7 @@ from papers.measured_runs import train_missing, watch
 from papers.settings import RunSettings, load
 
 FOLDER = records.results() / "independent" / "circle" / "quick"
+TERMS = ("r2_00", "r2_01", "r2_10", "r2_11", "error", "kl_0", "kl_1")
 LAW: dict[str, Any] = {"motion": "circle", "speeds": (0.5, -0.9)}
 RUNS = {  # initial weights and v: how many seeds, their updates, whose weights are kept
     ("ours", 0.1): (20, 4000, (0, 1, 2, 3, 4)),
@@ -43,8 +44,7 @@ def train_watched(
     withheld = torch.from_numpy(in_turns(numbers)[4000:5000])
     pair = (torch.from_numpy(each)[withheld] for each in (images, numbers.astype(np.int64)))
     digits = Digits(next(pair), next(pair), "train", "withheld digits of MNIST")
-    world = MovingDigits(digits, 32, 5, **LAW)
-    clips = world(1000, torch.Generator().manual_seed(1))
+    clips = MovingDigits(digits, 32, 5, **LAW)(1000, torch.Generator().manual_seed(1))
     noise = torch.randn(1000, 5, 32, generator=torch.Generator().manual_seed(2))
 
     film = MovingDigits(load_digits("train", sample=True), 32, 5, **LAW)
@@ -58,22 +58,19 @@ def train_watched(
         with torch.no_grad():
             error, costs = model.loss(clips.frames, noise)
         row = {"v": v, "seed": seed, "update": update, "seconds": seconds}
-        scores = n12.know_places(model, clips).ravel().tolist()
-        row |= dict(zip(("r2_00", "r2_01", "r2_10", "r2_11"), scores, strict=True))
-        row |= {"error": error.item(), "kl_0": costs[0].item(), "kl_1": costs[1].item()}
-        yield row, model
+        terms = map(float, [*n12.know_places(model, clips).flat, error, *costs])
+        yield row | dict(zip(TERMS, terms, strict=True)), model
 
 
 def train_one(run: str, seed: int, updates: int) -> list[dict]:
     """The rows of a run, such as "ours 0.1"."""
     initial, v = run.split()
-    rows = []
-    for row, model in train_watched(float(v), seed, updates, initial):  # noqa: B007
-        rows.append({"run": run} | row)
+    steps = list(train_watched(float(v), seed, updates, initial))
+    rows = [{"run": run} | row for row, _ in steps]
     if seed in RUNS[initial, float(v)][2]:
         settings = load("independent.circle.own", "quick").replace(variance=float(v), steps=updates)
         path = FOLDER / f"own_v{round(100 * float(v)):02}"
-        keep(model, settings, "python -m papers.a.separation_rate", path, rows)
+        keep(steps[-1][1], settings, "python -m papers.a.separation_rate", path, rows)
     return rows
 
 
@@ -86,7 +83,7 @@ def keep(model: nn.Module, settings: RunSettings, command: str, path: Path, rows
     library.load_state_dict(model.state_dict())
     steps = [row | {"step": row["update"]} for row in rows]
     record = run.make_record(command, settings, seed, steps)
-    record |= {"data": load_digits("train", sample=True).provenance}
+    record["data"] = load_digits("train", sample=True).provenance
     run.write_run(library.half(), rows, path.with_name(f"{path.name}-seed{seed}"), record)
 
 
@@ -94,8 +91,9 @@ def list_tasks() -> list[dict[str, Any]]:
     """All runs, in the order in which they are made."""
     tasks = []
     for (initial, v), (seeds, updates, _) in RUNS.items():
-        for seed in range(seeds):
-            tasks.append({"run": f"{initial} {v}", "seed": seed, "update": updates})
+        tasks += [
+            {"run": f"{initial} {v}", "seed": seed, "update": updates} for seed in range(seeds)
+        ]
     return tasks
 
 
