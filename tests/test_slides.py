@@ -21,6 +21,8 @@ SAID = {  # titles of slides whose line says what the labels say
     "When would you stop?",
     "Would we have seen a leak?",
     "Which code contains what?",
+    "What do four instruments show of the paper's method?",
+    "And of the second model, whose averages are as good?",
 }
 DRAWN, WRITTEN = 9 / 72 * 200, 12  # their height in a figure (9 points), and above a film
 
