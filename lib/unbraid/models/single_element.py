@@ -8,7 +8,7 @@ Sequential Disentanglement by Extracting Static Information From A Single Sequen
 The static code reads one element alone, the anchor. The dynamic code reads every element's features
 minus the anchor's features. As in the authors' code, the anchor's own, which would then be zero,
 are replaced by N(0, I) noise, each d_t depends on the whole sequence, and the KL counts all t. The
-paper's formulas differ, see notebook 31, section 3.
+paper's formulas differ, see the last box of notebook 31.
 """
 
 from functools import partial
