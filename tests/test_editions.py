@@ -164,6 +164,22 @@ def test_a_note_names_sections_of_its_notebook(path):
     assert set(re.findall(r"[Ss]ection (\d+)", note)) <= set(re.findall(r"(?m)^## (\d+)\.", text))
 
 
+def test_two_lectures_for_each_part_contain_the_sections_on_which_the_answers_rest():
+    text = (files.ROOT / "docs" / "syllabus.md").read_text(encoding="utf-8")
+    plan = text.partition("\n## Two lectures for each part\n")[2].partition("\n## ")[0]
+    planned = {}
+    for number, listed in re.findall(r"\[(\d\d)\]\(\S+\) sections ([\d, and]+):", plan):
+        planned.setdefault(number, set()).update(map(int, re.findall(r"\d+", listed)))
+    lectures = editions.read_lectures(NOTEBOOKS[0].parent / editions.NOTES)
+    parts = [numbers for name, numbers in files.PARTS.items() if name[1:4] == " · "]
+    assert [*planned] == " ".join(parts).split()
+    assert all(lectures[number] <= sections for number, sections in planned.items())
+    minutes = re.findall(r"^\| (.*?) ?\| (\d+) \|", plan, re.MULTILINE)
+    starts = [row for row, (title, _) in enumerate(minutes) if title] + [len(minutes)]
+    for start, end in zip(starts, starts[1:], strict=False):
+        assert sum(int(count) for _, count in minutes[start:end]) == 90
+
+
 @each_notebook
 def test_no_cell_that_learners_keep_needs_a_solution(path):
     kept, solved = {ast.Store: set(), ast.Load: set()}, {ast.Store: set(), ast.Load: set()}
