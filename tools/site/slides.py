@@ -3,8 +3,8 @@
 A slide has a title, something to see, and one line that appears last. Title and line stand in the
 metadata; `figure` names a picture of the notebook by its key in figures/alt.toml, and `list` holds
 items. `equation` is the number of a formula of the notebook, which then stands above what a slide
-shows. With neither picture nor list, a code cell shows what it shows in the notebook (a picture, a
-table, what it prints, or else its code) and a Markdown cell its formulas and tables, one a slide. A
+shows. With neither picture nor list, a code cell shows its picture, its table or else its
+code, and never what it prints, and a Markdown cell its formulas and tables, one a slide. A
 cell with several slides has a list of them. Title, question and answer are those of the first cell.
 """
 
@@ -39,7 +39,6 @@ VENDORED = {  # in build/npm, and their names beside the decks
     "mathjax/LICENSE": "mathjax-LICENSE",
 }
 UNEQUAL = "expected a slide for each formula and table of the cell"
-LINES = 30  # the most of what a cell prints
 SHOWN = re.compile(r"\$\$.*?\$\$|^\|.*?(?=\n\n|\Z)", re.M | re.S)  # formulas and tables
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\([^)\s]+\)")
 
@@ -183,19 +182,14 @@ def choose_picture(figures: list[Figure], number: int, mark: dict[str, Any]) -> 
 
 
 def set_output(cell: NotebookNode, figure: Figure | None) -> tuple[str, str]:
-    """Kind and HTML of a picture, or else of a cell's first table, what it prints, or its code."""
+    """Kind and HTML of a picture, or else of a cell's first table, or its code."""
     if figure:
         alt = html.escape(figure.alt)
         return choose_place(figure), f'<img src="figures/{figure.name}" alt="{alt}">'
-    data = [{"text/plain": output.get("text"), **output.get("data", {})} for output in cell.outputs]
-    for each in data:
+    for each in [output.get("data", {}) for output in cell.outputs]:
         if "<table" in each.get("text/html", ""):
             page = re.sub(r"<style.*?</style>", "", each["text/html"], flags=re.S)
             return "table", page.replace(' border="1"', "")
-    for each in data:
-        if text := each["text/plain"]:
-            lines = text.strip("\n").splitlines()[:LINES]
-            return "print", f"<pre>{html.escape(chr(10).join(lines))}</pre>"
     return "code", markdown2html(f"```python\n{cell.source}\n```")
 
 
