@@ -24,7 +24,6 @@ from sklearn.linear_model import RidgeClassifier
 from torch import Tensor
 from unbraid import MovingDigits, load_digits, records
 from unbraid.data import sprites
-from unbraid.data.fetch import repository_root
 from unbraid.data.sequences import Sequences
 from unbraid.lessons import n32
 from unbraid.measures.judges import judge_clips, judge_probabilities
@@ -249,7 +248,7 @@ def main(world: str) -> None:
     if world == "picture":
         plt.rcParams["svg.hashsalt"] = "recipes"
         figure = draw_recipes(pd.read_csv(FOLDERS["sprites"] / "starts.csv"))
-        figure.savefig(repository_root() / "docs" / "recipes.svg", metadata={"Date": None})
+        figure.savefig(records.results().parent / "docs" / "recipes.svg", metadata={"Date": None})
         return
     train_missing(FOLDERS[world] / "starts.csv", list_tasks(world), train_one)
 

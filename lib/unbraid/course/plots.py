@@ -224,7 +224,7 @@ def panel(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     bits, with their shuffles and with a leak that was planted.
     """
     figure = plt.figure(figsize=(9.8, 7))
-    above, below = figure.subfigures(2)
+    above, below = figure.subfigures(2, squeeze=False).flat
     axes = [*above.subplots(1, 2, width_ratios=[5, 3]), *below.subplots(1, 2)]
     for letter, ax, title in zip("abcd", axes, titles, strict=True):
         ax.set_title(f"({letter}) {title}", loc="left")
