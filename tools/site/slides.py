@@ -1,11 +1,12 @@
 """Slides of the notebooks, from the `slide` metadata of their cells.
 
 A slide has a title, something to see, and one line that appears last. Title and line stand in the
-metadata; `figure` names a picture of the notebook by its key in figures/alt.toml, and `list` holds
-items. `equation` is the number of a formula of the notebook, which then stands above what a slide
-shows. With neither picture nor list, a code cell shows its picture, its table or else its
-code, and never what it prints, and a Markdown cell its formulas and tables, one a slide. A
-cell with several slides has a list of them. Title, question and answer are those of the first cell.
+metadata; `figure` names a picture of the notebook by its key in figures/alt.toml, `part` cuts it
+(left, top, right and bottom, as shares of its size), and `list` holds items. `equation` is the
+number of a formula of the notebook, which then stands above what a slide shows. With neither
+picture nor list, a code cell shows its picture, its table or else its code, and never what it
+prints, and a Markdown cell its formulas and tables, one a slide. A cell with several slides has a
+list of them. Title, question and answer are those of the first cell.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def make_deck(path: Path) -> tuple[list[Slide], list[Figure]]:
     notes = table.get(path.name[:2], {})
     for kind, label in (("questions", "Ask"), ("misconceptions", "Misconception")):
         for note in reversed(notes.get(kind, [])):
-            named = re.findall(r"[Ss]ections? (\d+)", note)
-            places = [slide for slide in slides if slide.section in named]
+            name = re.findall(r"[Ss]ections? (\d+)", note)
+            places = [slide for slide in slides if slide.section in name]
             (places or slides)[0].notes.insert(0, f"**{label}:** {note}")
     return slides, figures
 
@@ -102,7 +103,7 @@ def make_slides(cells: list[NotebookNode], figures: list[Figure]) -> list[Slide]
 
     Raises ValueError where a picture, a formula or a table that a slide shows is not there.
     """
-    written = [drop_links(cell.source) if is_text(cell) else "" for cell in cells]
+    written = [drop_links(cell.source) if cell.cell_type == "markdown" else "" for cell in cells]
     title, lead, *rest = written[0].split("\n\n")
     paper = re.search(r"Paper section \| (.*?) \|", written[0])
     slides = [Slide(title[2:], "title", paper[1] if paper else "", lead, notes=[lead])]
@@ -116,8 +117,11 @@ def make_slides(cells: list[NotebookNode], figures: list[Figure]) -> list[Slide]
             start = end = 0  # of what is shown in a Markdown cell
             if "list" in mark:
                 kind, thing = "list", markdown2html("\n".join(f"- {item}" for item in mark["list"]))
-            elif "figure" in mark or not is_text(cell):
-                kind, thing = set_output(cell, choose_picture(figures, number, mark))
+            elif "figure" in mark or cell.cell_type == "code":
+                picture = choose_picture(figures, number, mark)
+                if picture and "part" in mark:
+                    figures.append(picture := cut_picture(picture, mark["part"]))
+                kind, thing = set_output(cell, picture)
             else:
                 found = next(shown, None)
                 if not found:
@@ -137,11 +141,6 @@ def make_slides(cells: list[NotebookNode], figures: list[Figure]) -> list[Slide]
             raise ValueError(f"after slide {mark['title']!r}: {UNEQUAL}")
     answered = Slide("The answer", "question", f"<p>{write_line(answer)}</p>", notes=[answer])
     return [*slides[:-1], answered, slides[-1]]  # before what one can now do
-
-
-def is_text(cell: NotebookNode) -> bool:
-    """Whether a cell is of Markdown."""
-    return cell.cell_type == "markdown"
 
 
 def list_paragraphs(text: str) -> list[str]:
@@ -179,6 +178,16 @@ def choose_picture(figures: list[Figure], number: int, mark: dict[str, Any]) -> 
         expected = f"expected one of {', '.join(names)}"
         raise ValueError(f"slide {mark['title']!r}, figure: {expected}; found {mark['figure']!r}")
     return figures[names.index(mark["figure"])]
+
+
+def cut_picture(figure: Figure, part: list[float]) -> Figure:
+    """The part of a picture between left, top, right and bottom, as shares of its size."""
+    image, cut = Image.open(io.BytesIO(figure.content)), io.BytesIO()
+    image.crop([share * size for share, size in zip(part, image.size * 2, strict=True)]).save(
+        cut, "PNG"
+    )
+    name = "-".join([figure.name[:-4], *map(str, part)]) + ".png"
+    return figure._replace(name=name, content=cut.getvalue())
 
 
 def set_output(cell: NotebookNode, figure: Figure | None) -> tuple[str, str]:
