@@ -112,6 +112,8 @@ def render_reproduction() -> str:
     named = read_claims()
     runs = claims.list_runs(named.values())
     found = dict(re.findall(r"^(\w+): (.*)$", fill("found.md.j2", **HELPERS), re.MULTILINE))
+    for name in sorted(named.keys() - found.keys()):
+        raise ValueError(f"papers/found.md.j2: expected a line `{name}: what we found`, found none")
     groups = {name: find_group(claim) for name, claim in named.items()}
 
     def render_entries(group: str) -> str:

@@ -391,10 +391,18 @@ def find(claim):
     return pages.find_group(claim)
 
 
-def test_readme_says_what_each_paper_does_in_180_words_and_what_is_undecided():
+def test_a_claim_about_which_we_say_nothing_is_named(monkeypatch):
+    monkeypatch.setattr(pages, "fill", lambda template, **names: "")
+    with pytest.raises(ValueError, match="found.md.j2: expected a line `A1: "):
+        pages.render_reproduction()
+
+
+def test_readme_says_what_each_paper_does_in_60_words_and_what_is_undecided():
     (block,) = re.findall(pages.BLOCK, pages.render_readme(), flags=re.DOTALL)
-    assert len(block.replace("- **", "**").split()) <= 180
-    for paper in {claim.paper for claim in claims.read_claims().values()}:
+    papers = {claim.paper for claim in claims.read_claims().values()}
+    assert len(block.replace("- **", "**").split()) <= 60 * len(papers)
+    for paper in papers:
+        assert f"| **{paper}**, [" in pages.render_reproduction()
         (line,) = re.findall(rf"^- \*\*Paper {paper}.*$", block, re.MULTILINE)
         assert "undecided" in line
 
