@@ -183,9 +183,9 @@ def choose_picture(figures: list[Figure], number: int, mark: dict[str, Any]) -> 
 def cut_picture(figure: Figure, part: list[float]) -> Figure:
     """The part of a picture between left, top, right and bottom, as shares of its size."""
     image, cut = Image.open(io.BytesIO(figure.content)), io.BytesIO()
-    image.crop([share * size for share, size in zip(part, image.size * 2, strict=True)]).save(
-        cut, "PNG"
-    )
+    left, top, right, bottom = part
+    box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+    image.crop(box).save(cut, "PNG")
     name = "-".join([figure.name[:-4], *map(str, part)]) + ".png"
     return figure._replace(name=name, content=cut.getvalue())
 
