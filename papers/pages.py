@@ -112,8 +112,9 @@ def render_reproduction() -> str:
     named = read_claims()
     runs = claims.list_runs(named.values())
     found = dict(re.findall(r"^(\w+): (.*)$", fill("found.md.j2", **HELPERS), re.MULTILINE))
-    for name in sorted(named.keys() - found.keys()):
-        raise ValueError(f"papers/found.md.j2: expected a line `{name}: what we found`, found none")
+    if missing := sorted(named.keys() - found.keys()):
+        line = f"{missing[0]}: what we found"
+        raise ValueError(f"papers/found.md.j2: expected a line `{line}`, found none")
     groups = {name: find_group(claim) for name, claim in named.items()}
 
     def render_entries(group: str) -> str:
@@ -149,10 +150,10 @@ def find_group(claim: Claim) -> str:
 
 def label(claim: Claim) -> str:
     """What stands before the links to a claim and to others of the same kind."""
-    if find_group(claim) == "decided":
+    group = find_group(claim)
+    if group == "decided":
         return "do not: " if claim.find_verdict() == "not reproduced" else "**hold:** "
-    is_open = find_group(claim) == "open"
-    return "needs a GPU: " if is_open and claim.command.startswith("make gpu") else ""
+    return "needs a GPU: " if group == "open" and claim.command.startswith("make gpu") else ""
 
 
 def render_entry(name: str, claim: Claim, found: str) -> str:

@@ -92,8 +92,8 @@ def make_deck(path: Path) -> tuple[list[Slide], list[Figure]]:
     notes = table.get(path.name[:2], {})
     for kind, label in (("questions", "Ask"), ("misconceptions", "Misconception")):
         for note in reversed(notes.get(kind, [])):
-            name = re.findall(r"[Ss]ections? (\d+)", note)
-            places = [slide for slide in slides if slide.section in name]
+            named = re.findall(r"[Ss]ections? (\d+)", note)
+            places = [slide for slide in slides if slide.section in named]
             (places or slides)[0].notes.insert(0, f"**{label}:** {note}")
     return slides, figures
 
