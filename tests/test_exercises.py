@@ -35,6 +35,8 @@ THICK = [((1000.0, 0.000274), "Thick fog says nothing.")]
 ONES = [((0.97, 0.97), "Twice."), ((1.0, 1.0), "Itself.")]
 WHOLE = [((6.93, 0.693), "Named once.")]
 TWICE, YET = [(1.0,), (2.0,)], "not answered yet"
+STATES = "both in one factor", "a digit dropped", "separated"
+FACTORS = [((1, 0, 0, 0), "Upside down."), ((0, 0, 1, 1), "x and y apart.")]
 EXPECTED = {
     "number": {"value": 3.5, "relative": 1e-3, "mistakes": [(7.0, "One half is missing.")]},
     "function": {"value": in_order, "calls": TWICE, "mistakes": [(swapped, "Exchanged.")]},
@@ -58,6 +60,15 @@ EXPECTED = {
     "a kind": {"value": 16, "judge": lambda count: "" if count == 7 else f"not {count}"},
     "kinds": {"value": lambda n: (True, 2), "judge": lambda found: "", "calls": [(1,)]},
     "function with a judge": {"judge": judge_even, "calls": TWICE},
+    "state": {"value": ("a digit dropped", "both in one factor"), "choices": STATES},
+    "factors": {"value": (0, 1, 1, 1), "choices": (0, 1), "mistakes": FACTORS},
+    "sets": {"value": ("both", "a", "b", "none"), "choices": ("both", "a", "b", "none")},
+    "two by two": {"value": (0, 0, 1, 1)},
+    "rows": {"value": ((4, 4), (0, 7), (4, 8))},
+    "table": {"value": np.arange(6).reshape(2, 3)},
+    "square": {"value": lambda n: n + np.arange(16).reshape(4, 4), "calls": [(1,), (2,)]},
+    "batch": {"value": lambda z: (z, 2 * z), "calls": [(np.ones((5, 3)),)]},
+    "mixed": {"value": (0.5, "left", 3.0, "up")},
     "judge": {"judge": lambda found: "" if found > 0 else "It is not positive."},
 }
 ANSWERS = (  # what is expected, an answer, and what is said of it
@@ -141,6 +152,28 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("word", 3, "A word is expected, not 3."),
     ("function with a judge", lambda n: n, "The sum is odd."),
     ("function with a judge", lambda n: 2 * n, "right"),
+    ("state", ("a digit dropped", "both in one"), "Value 2: 'both in one' is none of the names: b"),
+    ("state", ("Dropped", "separated"), "Did you mean 'a digit dropped'?"),
+    ("state", (" A digit dropped", "Separated "), "Value 2: 'Separated ' is not the answer. Open"),
+    ("state", ("a digit dropped", 0), "A word is expected, not 0. The names are: both in one "),
+    ("factors", (0, 1, 0, 1), "not yet. Value 3: It is not 0. Open"),
+    ("factors", (1, 0, 1, 1), "not yet. Value 1: It is not 1. Open"),
+    ("factors", (1, 0, 0, 0), "Upside down."),
+    ("factors", (0, 0, 0, 1), "Value 2: x and y apart."),
+    ("two by two", (0, 1, 0, 1), "right values in another order: transposed? Open"),
+    ("two by two", (0, 1, 1, 0), "Value 2: 1 is too large."),
+    ("rows", ((4, 0, 4), (4, 7, 8)), "found 2: transposed."),
+    ("rows", ((4, 0), (7, 4), (8, 4)), "All values are one place early."),
+    ("table", np.arange(6).reshape(2, 3).T, "yours is (3, 2): transposed?"),
+    ("table", np.arange(6).reshape(3, 2), "yours is (3, 2): transposed?"),
+    ("square", lambda n: (n + np.arange(16).reshape(4, 4)).T, "For (1): These are the right "),
+    ("square", lambda n: np.roll(n + np.arange(16).reshape(4, 4), 1, 1), "one place late along a"),
+    ("square", lambda n: n + np.arange(16).reshape(4, 4)[:, ::-1], "opposite one along axis 1"),
+    ("sets", ("none", "b", "a", "both"), "The order is the opposite one."),
+    ("sets", ("none", "a", "b", "none"), "Value 1: 'none' is not the answer."),
+    ("batch", lambda z: 2 * z, "found one array of shape (5, 3)"),
+    ("mixed", ("up", 3.0, "left", 0.5), "Value 1: A number is expected, not 'up'."),
+    ("mixed", (3.1, "left", 0.5, "up"), "Value 1: 3.1 is too large."),
     ("judge", 3, "right"),
     ("judge", -3, "not positive"),
     ("no judge of nan", [2, float("nan")], "Your answer contains nan."),
@@ -214,7 +247,7 @@ def test_the_line_that_fails_is_shown_and_what_is_solved_is_counted():
     assert "NameError in line 2, `return nam + s`" in check("1.3", cell["own"]).text
     expect("1.4", 2)
     told = exercises.check_all(answer_1_3=cell["own"], answer_1_4=2)
-    assert told == "1 of 2 exercises solved; to do: 1.3"
+    assert repr(told) == told == "1 of 2 exercises solved; to do: 1.3"  # a cell shows no quotes
 
 
 def test_a_mistake_that_would_pass_is_refused():

@@ -7,8 +7,11 @@ never raises for a wrong answer and never changes it.
 import copy
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
+from itertools import islice, permutations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,8 +33,8 @@ class Expectation:
         list of what the learner's function returned. Then `value` shows kind and form alone.
     decimals: how many the task asks for: right is what is equal when rounded to them.
     axes: what one index along each axis of an array stands for, such as "clip" and "frame".
-    choices: numbers or words from which some values are chosen. Of those, of whole numbers,
-        booleans and words nothing is guessed: a wrong sign or a factor explains a measure alone.
+    choices: numbers or words from which some values are chosen; a word that is none of them is
+        said to be none. A wrong sign or a factor explains a measure alone, no choice, no word.
     rounding: the largest share by which an answer may be wrong to be called nearly right.
     mistakes: wrong answers that a learner is likely to give, each with what is said of it.
     """
@@ -79,6 +82,12 @@ class Verdict(NamedTuple):
 
     def __repr__(self) -> str:
         return f"{self.exercise}: {self.text}"
+
+
+class Sentence(str):
+    """Text that a cell shows without quotes."""
+
+    __repr__ = str.__str__
 
 
 class Pair(NamedTuple):
@@ -141,13 +150,14 @@ def check(exercise: str, answer: object) -> Verdict:
     return Verdict(exercise, not fault, f"not yet. {fault}" if fault else "right")
 
 
-def check_all(**answers: object) -> str:
+def check_all(**answers: object) -> Sentence:
     """Which exercises are solved, of all answers: answer_13_1=... is the one to exercise 13.1."""
     names = [".".join(name.split("_")[-2:]) for name in answers]
     verdicts = [check(*pair) for pair in zip(names, answers.values(), strict=True)]
     still = ", ".join(verdict.exercise for verdict in verdicts if not verdict.is_right)
     solved = sum(verdict.is_right for verdict in verdicts)
-    return f"{solved} of {len(names)} exercises solved" + (f"; to do: {still}" if still else "")
+    to_do = f"; to do: {still}" if still else ""
+    return Sentence(f"{solved} of {len(names)} exercises solved{to_do}")
 
 
 def find_line(error: Exception, outermost: bool = False) -> str:
@@ -184,7 +194,9 @@ def explain_fault(expectation: Expectation, found: object) -> str:
     try:  # The kind of all values comes before any value.
         pairs = list(pair_results(apply_calls(expectation.value, calls), found, calls))
     except KindError as error:
-        return find_mistake(expectation, found, {}) or str(error)
+        words = list_words(expectation) if "A word is" in str(error) else ""
+        names = f" The names are: {words}." if words else ""
+        return find_mistake(expectation, found, {}) or f"{error}{names}"
     if judge:
         return judge(found) or find_nan(found)
     missed = {
@@ -197,8 +209,8 @@ def explain_fault(expectation: Expectation, found: object) -> str:
     if why := find_mistake(expectation, found, missed):
         return why
     wrong = list(missed.values())
-    reason = explain_slip(expectation, pairs, wrong) or explain_value(expectation, wrong[0])
-    return f"{reason} Open the hint, and try again."
+    reason = find_order(expectation, pairs, wrong[0]) or explain_slip(expectation, pairs, wrong)
+    return f"{reason or explain_value(expectation, wrong[0])} Open the hint, and try again."
 
 
 def find_nan(found: Any) -> str:
@@ -216,7 +228,8 @@ def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair
 
     missed: the wrong values by their places. A mistake that is the whole answer comes first, then
     one that is so as it is printed, one that has all wrong values, and of an answer that is no
-    function one that has the first.
+    function one that has the first. Of a 0 for a 1, or the reverse, the last two say little: there
+    the mistake must have no wrong value that the answer has not.
     """
     replies = [""] * 3
     for mistake, why in expectation.mistakes:
@@ -233,11 +246,24 @@ def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair
             if place < len(pairs)
         ]
         whole = all(expectation.resembles(pair.expected, pair.found) for pair in pairs)
+        if all(is_binary(pair) for pair in missed.values()) and any(
+            not expectation.accepts(pair.expected, pair.found)
+            for place, pair in enumerate(pairs)
+            if place not in missed
+        ):
+            shared = []
         is_first = any(shared[:1]) and not expectation.calls
         for rank, holds in enumerate((whole, shared and all(shared), is_first)):
             where = next(iter(missed.values())).place if rank == 2 and holds else ""
             replies[rank] = replies[rank] or (where + why if holds else "")
     return next(filter(None, replies), "")
+
+
+def is_binary(pair: Pair) -> bool:
+    """Whether a 0 stands for a 1, or the reverse."""
+    return not isinstance(pair.expected, str) and all(
+        as_array(value).dtype.kind in "biu" and np.isin(value, (0, 1)).all() for value in pair[2:]
+    )
 
 
 def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[Pair]:
@@ -265,7 +291,9 @@ def pair_values(expected: Any, found: Any, call: str = "", place: str = "") -> I
             found = list(as_array(found)) if shape else [found]
         if len(found) != len(expected):
             wanted = f"{len(expected)} values are expected, in the order of the task"
-            what = f"one array of shape {shape}" if len(shape) > 1 else len(found)
+            what = f"one array of shape {shape}" if len(shape) > 1 else f"{len(found)}"
+            with suppress(ValueError):  # of lists of different lengths
+                what += ": transposed" * (np.shape(found) == np.shape(expected)[1::-1])
             raise KindError(f"{call}{place}{wanted}; found {what}.")
         name = "Number" if place else "Value"
         for number, pair in enumerate(zip(expected, found, strict=True), 1):
@@ -288,7 +316,8 @@ def compare_kinds(expected: Any, found: Any) -> str:
     if yours.dtype.kind not in NUMBERS:
         return f"{wanted} expected, not {show(found)}."
     if yours.shape != right.shape:
-        return f"The shape {right.shape} is expected, yours is {yours.shape}."
+        is_turned = ": transposed?" if sorted(yours.shape) == sorted(right.shape) else "."
+        return f"The shape {right.shape} is expected, yours is {yours.shape}{is_turned}"
     if "b" in (right.dtype.kind, yours.dtype.kind) and right.dtype != yours.dtype:
         is_other = ~np.isin(yours if right.dtype.kind == "b" else right, (0, 1))
         if is_other.any():
@@ -320,6 +349,46 @@ def is_near(right: object, found: object, most: float, share: float = 0.005) -> 
     wanted, yours = as_array(right), as_array(found)
     within = abs(yours - wanted) <= share * abs(wanted) + 1e-9
     return bool(within.all()) or is_rounded(wanted, yours, most)
+
+
+def find_order(expectation: Expectation, pairs: list[Pair], wrong: Pair) -> str:
+    """What is said of an array, or of a list of single values, that is right in another order."""
+    own = [pair for pair in pairs if pair.call == wrong.call]
+    kinds = {(np.ndim(pair.expected), isinstance(pair.expected, str)) for pair in own}
+    if np.ndim(wrong.expected):
+        own, right = [wrong], as_array(wrong.expected)
+    elif len(kinds) == 1:  # all are numbers, or all words
+        right = np.array([str(pair.expected) for pair in own])
+    else:
+        return ""
+    several = len(np.unique(right)) > 2  # Else a wrong value is soon another one's, too.
+    orders = list_orders(np.arange(right.size).reshape(right.shape)) if right.size > 3 else ()
+    for places, why in orders:
+        if several or "transposed" in why:
+            if len(own) > 1:
+                table = [own[place].expected for place in places]
+                same = all(map(expectation.accepts, table, [pair.found for pair in own]))
+            else:
+                table = right.ravel()[places]
+                same = table.shape == right.shape and expectation.accepts(table, wrong.found)
+            if same:
+                return f"{wrong.call}{wrong.place if len(own) == 1 else ''}{why}"
+    return ""
+
+
+def list_orders(right: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
+    """What an array becomes if its axes or its order are confused, and what is said."""
+    turned = "These are the right values in another order: transposed?"
+    if right.ndim == 1:
+        rows = [n for n in range(2, len(right)) if len(right) % n == 0]
+        yield from ((right.reshape(n, -1).T.ravel(), turned) for n in rows)
+    for axes in islice(permutations(range(right.ndim)), 1, 100):
+        yield right.transpose(axes), turned
+    for axis in range(right.ndim):
+        along = f" along axis {axis}" if right.ndim > 1 else ""
+        yield np.flip(right, axis), f"The order is the opposite one{along}."
+        yield np.roll(right, 1, axis), f"All values are one place late{along}."
+        yield np.roll(right, -1, axis), f"All values are one place early{along}."
 
 
 def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]) -> str:
@@ -365,6 +434,11 @@ def find_constant(right: np.ndarray, yours: np.ndarray) -> str:
     return ""
 
 
+def list_words(expectation: Expectation) -> str:
+    """The names from which an answer is chosen."""
+    return ", ".join(choice for choice in expectation.choices if isinstance(choice, str))
+
+
 def find_place(expectation: Expectation, right: np.ndarray, yours: np.ndarray) -> str:
     """How much of an array is right, and where it is first wrong.
 
@@ -397,9 +471,12 @@ def explain_value(expectation: Expectation, pair: Pair) -> str:
     """What is said of a wrong value for which no other reason is found."""
     where = pair.call + pair.place
     if isinstance(pair.expected, str):
-        words = [] if str(pair.found) in expectation.choices else expectation.choices
-        why = f"is none of the names: {', '.join(words)}" if words else "is not the answer"
-        return f"{where}{pair.found!r} {why}."
+        known = any(expectation.accepts(word, pair.found) for word in expectation.choices)
+        if known or pair.expected not in expectation.choices:
+            return f"{where}{pair.found!r} is not the answer."
+        near = get_close_matches(str(pair.found).lower(), expectation.choices, 1, 0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"{where}{pair.found!r} is none of the names: {list_words(expectation)}.{hint}"
     right, yours = as_array(pair.expected), as_array(pair.found)
     if right.ndim:
         return f"{where}{find_place(expectation, right, yours)}"
