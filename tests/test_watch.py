@@ -3,21 +3,15 @@
 import itertools
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from unbraid.course import images, plots
 from unbraid.course import watch as module
 from unbraid.course.watch import watch
 
 ALT = "A line that grows while the training goes on."
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """Where each figure was shown."""
-    places = []
-    monkeypatch.setattr(plots, "show", lambda figure, alt, place: places.append(place))
-    return places
 
 
 @pytest.fixture
@@ -28,41 +22,76 @@ def clock(monkeypatch):
     return now
 
 
-def run(clock, steps, step_seconds, draw_seconds):
-    """The steps that come out, and how many figures were drawn."""
+@pytest.fixture
+def shown(monkeypatch, clock):
+    """When each figure was shown, where, and the number above it."""
+    figures = []
+
+    def show(figure, alt, place):
+        figures.append((clock[0], place, figure.get_suptitle()))
+
+    monkeypatch.setattr(plots, "show", show)
+    return figures
+
+
+def run(clock, seconds, step, drawing):
+    """The steps of a training that come out; step, drawing: the seconds of a step, of a figure."""
+    steps = int(seconds / step)
 
     def train():
-        for step in range(steps):
-            clock[0] += step_seconds
-            yield step
+        for number in range(steps):
+            clock[0] += step
+            yield number
 
     def draw():
-        clock[0] += draw_seconds
+        clock[0] += next(drawing)
+        return Figure()
 
-    return list(watch(train(), draw, ALT))
+    return list(watch(train(), draw, ALT, steps)) == list(range(steps))
 
 
 def test_unwatched_a_training_shows_its_last_figure_alone(shown, clock, monkeypatch):
     monkeypatch.setattr(module, "is_watched", lambda: False)
-    assert run(clock, 100, 1.0, 0.1) == list(range(100)) and len(shown) == 1
+    assert run(clock, 1000, 1.0, itertools.repeat(0.1))
+    assert [number for _, _, number in shown] == ["update 1,000 of 1,000"]
 
 
 @pytest.mark.parametrize(
-    "step_seconds, draw_seconds, figures",
+    "step, drawing, figures",
     [
-        (0.5, 0.01, 19),  # one every three seconds of a minute at most
-        (0.5, 1.0, 6),  # a tenth of the time is all that figures get
-        (10.0, 0.1, 6),  # a slow step is waited for
+        (0.5, [0.01], 40),  # one every three seconds of two minutes
+        (0.5, [3.0, 0.01], 39),  # the first is slow, as it loads what draws
+        (0.5, [1.0], 15),  # a tenth of the time is all that figures get ...
+        (0.5, [4.0], 13),  # ... unless one would wait too long for the next
+        (0.1, [2.0, 3.0, 1.0, 6.0], 16),
+        (2.0, [2.0, 8.0], 20),  # a slow machine
     ],
 )
-def test_figures_come_every_three_seconds_and_take_a_tenth(
-    shown, clock, monkeypatch, step_seconds, draw_seconds, figures
+def test_the_first_figure_is_soon_there_and_the_next_never_late(
+    shown, clock, monkeypatch, step, drawing, figures
 ):
     monkeypatch.setattr(module, "is_watched", lambda: True)
-    steps = int(60 / step_seconds)
-    assert run(clock, steps, step_seconds, draw_seconds) == list(range(steps))
-    assert abs(len(shown) - 1 - figures) <= 1 and len(set(shown)) == 1
-    assert (len(shown) - 1) * draw_seconds <= 0.1 * clock[0] + draw_seconds
+    assert run(clock, 120, step, itertools.chain(drawing, itertools.repeat(drawing[-1])))
+    times = np.array([time for time, _, _ in shown])
+    assert times[0] <= 6 and np.diff(times[:-1]).min() >= 3 and np.diff(times).max() <= 20
+    assert abs(len(shown) - 1 - figures) <= 1 and len({place for _, place, _ in shown}) == 1
+    numbers = [number for _, _, number in shown]
+    assert (
+        numbers[0] == f"update 1 of {120 / step:,.0f}"
+        and len(set(numbers[:-1])) == len(numbers) - 1
+    )
+
+
+def test_watched_figures_are_of_one_size_whatever_they_show(monkeypatch):
+    monkeypatch.setattr(module, "is_watched", lambda: True)
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    monkeypatch.setattr(module, "SHARE", 1.0)
+    widths = []
+    monkeypatch.setattr(plots, "show_image", lambda *given, **_: widths.append(given[4].size))
+    losses = []
+    for loss in watch([0.1, 1e-9, 1e9], lambda: draw_losses(losses), ALT):
+        losses.append(loss)
+    assert len(widths) == 4 and len(set(widths)) == 1
 
 
 def test_a_training_is_the_same_whether_it_is_watched_or_not(monkeypatch):

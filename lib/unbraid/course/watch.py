@@ -5,35 +5,57 @@ from time import perf_counter
 from typing import TypeVar
 from uuid import uuid4
 
+import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from unbraid.checks import check_type
+from unbraid.checks import check_type, check_whole
 from unbraid.course import plots
 from unbraid.support.progress import is_watched
 
 Step = TypeVar("Step")
-PAUSE = 3.0  # seconds between two figures, at least
-SHARE = 0.1  # of the time, at most, is spent on figures
+PAUSE = 3.0  # seconds from a figure to the next, at least
+SHARE = 0.1  # of the time is spent on figures ...
+LONGEST = 14.0  # ... unless the next would come later than this, if it takes as long as the last
 
 
-def watch(training: Iterable[Step], draw: Callable[[], Figure], alt: str) -> Iterator[Step]:
+def watch(
+    training: Iterable[Step], draw: Callable[[], Figure], alt: str, updates: int = 0
+) -> Iterator[Step]:
     """Yield each step of a training, and redraw the figure of draw() in one place of the page.
 
     draw: a figure of what the loop has gathered so far; it must draw no random numbers. It is
-    called when a step has been dealt with, if somebody watches: at most every three seconds, and
-    for at most a tenth of the time. After the last step it is called once more, and this figure
-    stays.
-    alt: as in `plots.show`.
+    called, if somebody watches, after the first step, and then when a step has been dealt with: at
+    most every three seconds, and for a tenth of the time. Where drawing takes long, it takes more
+    than a tenth, so that nobody waits longer than about 14 seconds. After the last step it is
+    called once more, and this figure stays.
+    alt: as in `plots.show`. updates: how many steps there are, for the number above the figure.
     """
     check_type(Iterable, training=training)
     check_type(Callable, draw=draw)  # type: ignore[arg-type]
-    place, spent, begun = uuid4().hex, 0.0, perf_counter()
-    shown = begun
-    for step in training:
-        yield step
+    check_whole(0, updates=updates)
+    place, step = uuid4().hex, 0
+
+    def show() -> None:
+        figure = draw()
+        check_type(Figure, figure=figure)
+        figure.suptitle(f"update {step:,} of {updates:,}" if updates else f"update {step:,}")
+        with plt.rc_context({"savefig.bbox": "standard"}):  # whole figures are of one size
+            plots.show(figure, alt, place)
+
+    spent = took = begun = shown = 0.0
+    for step, given in enumerate(training, 1):
+        yield given
+        if not is_watched():
+            continue
         now = perf_counter()
-        if is_watched() and now - shown >= PAUSE and spent <= SHARE * (now - begun):
-            plots.show(draw(), alt, place)
+        waited = now - shown
+        is_late = waited + took >= LONGEST
+        is_due = waited >= PAUSE and (is_late or spent <= SHARE * (now - begun))
+        if step == 1 or is_due:
+            show()
             shown = perf_counter()
-            spent += shown - now
-    plots.show(draw(), alt, place)
+            took = shown - now
+            spent += took
+        if step == 1:  # the first figure is a slow one, which does not count
+            spent, begun = 0.0, shown
+    show()
