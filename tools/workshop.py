@@ -1,4 +1,4 @@
-"""The workshop edition: a lesson in which the reader types the model.
+"""The workshop edition: a lesson in which the reader types the model, or the instruments.
 
 Cells of a notebook name in their metadata, `workshop`, the functions whose bodies the edition
 leaves to the reader. What stands in the place of a body, and the hint, are of
@@ -17,24 +17,27 @@ from textwrap import wrap
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
-from unbraid.course.workshop import read_texts
+from unbraid.course.workshop import NUMBERS, name_file, read_texts
 
 KEY = "workshop"  # in a cell's metadata: functions to empty, classes to check as a whole, SAVE
 SAVE = "save"  # among them: there the edition writes what was typed, which the lesson may import
-SAVES = 'workshop.save("{0}")  # writes model_{0}.py'
+SAVES = 'workshop.save("{number}")  # writes {file}.py'
 NOTE = """\
-> **Workshop.** On this page you type the model: the bodies of {names}. A folded hint and a check
-> follow each of them, and the check says what is wrong and where. Cells below a function that you
-> have not typed yet end in `NotImplementedError`. When all is typed, a cell writes your code to
-> `model_{number}.py`, and notebook {trained} trains it. The lesson's own page has all bodies: look
-> there last."""
+> **Workshop.** On this page you type {what}: the bodies of {names}. This takes about {minutes}
+> minutes ({how}). A folded hint and a check follow each of them, and the check says what is wrong
+> and where. Cells below a function that you have not typed yet end in `NotImplementedError`. When
+> all is typed, a cell writes your code to `{file}.py`, {use}. The lesson's own page has all bodies:
+> look there last."""
+USES = {  # what is done with what was typed
+    "11": "and notebook 12 trains it",
+    "measures": "which an exercise of notebook 40 and notebook 42 use",
+}
 HINT = """\
-<details><summary>Hint for {name}</summary>
+<details><summary>Hint for {name} (about {minutes} minutes, {difficulty})</summary>
 
 {hint}
 
 </details>"""
-TRAINED = {"11": "12"}  # the notebook that trains what was typed; else the same
 
 
 def is_workshop(book: NotebookNode) -> bool:
@@ -65,14 +68,32 @@ def make_workshop(book: NotebookNode, number: str) -> None:
         if checked := [name for name in wanted if name != SAVE]:
             cells.append(make_check(number, checked, is_first=not names))
         if SAVE in wanted and "workshop.save" not in cell.source:
-            cells.append(name_cell(new_code_cell(SAVES.format(number)), "save"))
+            cells.append(name_cell(new_code_cell(write_save(number)), "save"))
         names += typed
-    note = NOTE.format(
+    note = name_cell(new_markdown_cell(write_note(number, names)), "workshop")
+    book.cells = [cells[0], note, *cells[1:]]
+
+
+def write_note(number: str, names: list[str]) -> str:
+    """What stands at the top of an edition."""
+    texts, file = read_texts(number), name_file(number)
+    clocked = [name for name in names if texts[name].get("clocked")]
+    how = "estimated" if not clocked else f"clocked with one reader: {', '.join(clocked)}"
+    if len(clocked) == len(names):
+        how = "clocked with one reader"
+    return NOTE.format(
+        what="the model" if number in NUMBERS.values() else "the instruments",
         names=", ".join(f"`{name}`" for name in names),
-        number=number,
-        trained=TRAINED.get(number, number),
+        minutes=sum(texts[name]["minutes"] for name in names),
+        how=how,
+        file=file,
+        use=USES.get(number) or USES.get(file) or f"and notebook {number} trains it",
     )
-    book.cells = [cells[0], name_cell(new_markdown_cell(note), "workshop"), *cells[1:]]
+
+
+def write_save(number: str) -> str:
+    """The line that writes what was typed."""
+    return SAVES.format(number=number, file=name_file(number))
 
 
 def save_instead(source: str, number: str) -> str:
@@ -80,22 +101,23 @@ def save_instead(source: str, number: str) -> str:
     lines = source.split("\n")
     for node in ast.parse(source).body:
         if isinstance(node, ast.Try) and f"model_{number}" in ast.unparse(node):
-            lines[node.lineno - 1 : node.end_lineno] = [SAVES.format(number)]
+            lines[node.lineno - 1 : node.end_lineno] = [write_save(number)]
     return "\n".join(lines)
 
 
 def make_hint(name: str, texts: dict) -> NotebookNode:
     """The folded hint for a function."""
-    hint = HINT.format(name=f"<code>{name}</code>", hint=texts[name]["hint"])
+    hint = HINT.format_map(texts[name] | {"name": f"<code>{name}</code>"})
     return name_cell(new_markdown_cell(hint), f"hint-{name}")
 
 
 def make_check(number: str, names: list[str], is_first: bool) -> NotebookNode:
-    """The cell that checks functions, or a class as a whole: "SingleElement: the bound"."""
+    """The cell that checks functions, or some as a whole: "SingleElement: the bound"."""
     lines = ["from unbraid.course import workshop\n"] * is_first
     for name in names:
         typed, _, part = name.partition(": ")
-        lines.append(f'workshop.check("{number}", "{part or name}", {typed.split(".")[0]})')
+        typed = typed if part else name.split(".")[0]
+        lines.append(f'workshop.check("{number}", "{part or name}", {typed})')
     if len(names) > 1:
         lines = [line if line.startswith("from") else f"print({line})" for line in lines]
     return name_cell(new_code_cell("\n".join(lines)), f"check-{names[0]}")

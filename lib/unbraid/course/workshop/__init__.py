@@ -1,9 +1,10 @@
-"""The workshop: the reader types a model from an empty file, and each function answers.
+"""The workshop: the reader types a model or instruments from an empty file, and each one answers.
 
 The workshop edition of a notebook leaves the bodies of some functions to the reader (tools/
-workshop.py makes it). `check` says of each whether it is right, `save` writes what was typed to
-model_32.py, and `to_library` gives its weights to the library's class. What is run to check the
-functions of a notebook stands in the module of its number, such as `n32`.
+workshop.py makes it). `check` says of each whether it is right. `save` writes a model to
+model_32.py, and the instruments of all pages to measures.py. `to_library` gives a model's weights
+to the library's class. What is run to check the functions of a notebook stands in the module of its
+number, such as `n32`.
 """
 
 import ast
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,7 @@ from unbraid.lessons import list_free
 
 Names = dict[str, Any]
 NUMBERS = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
+EDITIONS = [path.stem[1:] for path in sorted(Path(__file__).parent.glob("n[0-9]*.toml"))]
 SEEN = "what is given to "  # begins the name of an array that no answer is judged by
 RANDOM = "random "  # in the name of one that is judged to within a tenth
 GRADIENT = "gradient of "
@@ -65,6 +67,11 @@ class Case(NamedTuple):
         mode = "training" if self.is_training else "evaluation"
         return f"{self.clips} clip{'s' * (self.clips > 1)} of {self.frames} frames, {mode} mode"
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Over what a mean may stand for a sum."""
+        return {"clips": self.clips, "frames": self.frames, "the numbers of a frame": 12}
+
 
 CASES = (Case(3, 5, True), Case(1, 4, False))  # sizes unlike each other, and a single clip
 
@@ -77,26 +84,32 @@ class Part:
         lesson by name, among them the reader's, and a case.
     axes: what one index along each axis of an array stands for.
     right: gives what `run` must give, where it is not what the lesson's own definitions give.
+    cases: what it is run with. Each is said by its `str` and has `sizes`, as a `Case` does.
+    share: by how much of itself a value may be wrong.
     """
 
-    run: Callable[[Names, Case], Names]
+    run: Callable[[Names, Any], Names]
     axes: tuple[str, ...] = ("clip", "frame", "unit")
-    right: Callable[[Names, Case], Names] | None = None
-    cases: tuple[Case, ...] = CASES
+    right: Callable[[Names, Any], Names] | None = None
+    cases: tuple[Any, ...] = CASES
+    share: float = 1e-6
 
 
-def check(number: str, name: str, typed: object) -> Verdict:
+def check(number: str, name: str, *typed: object) -> Verdict:
     """Whether a function of a notebook is right: shown as the cell's result.
 
-    name: such as "kl" or "Posterior.forward". typed: the function, or the class that has it.
+    name: such as "kl" or "Posterior.forward". typed: the function, or the class that has it; where
+    instruments are checked together, all that the notebook's module names in WANTED.
     """
-    check_name("number", number, NUMBERS.values())
+    check_name("number", number, EDITIONS)
     notebook = import_module(f"{__name__}.n{number}")
     check_name("name", name, notebook.PARTS)
     part: Part = notebook.PARTS[name]
     lesson = import_module(f"unbraid.lessons.n{number}")
-    place = name.split(".")[0]  # of a part of the lesson; else the whole class is given
-    given = vars(lesson) | {place if place in vars(lesson) else notebook.WANTED[0]: typed}
+    places = [name.split(".")[0]]
+    if places[0] not in vars(lesson):  # The whole class is given, or all instruments are.
+        places = notebook.WANTED[:1] if number in NUMBERS.values() else notebook.WANTED
+    given = vars(lesson) | dict.fromkeys(places) | dict(zip(places, typed, strict=False))
     solved.discard((number, name))
     for case in part.cases:
         where = "not yet. " if case is part.cases[0] else f"not yet. With {case}: "
@@ -124,7 +137,7 @@ def compare(part: Part, right: Names, yours: Names, with_seen: bool = False) -> 
     """What is wrong with arrays, "" if nothing is; with those on the way, these come first."""
     names = sorted(right, key=lambda name: not name.startswith(SEEN))
     names = [name for name in names if with_seen or not name.startswith(SEEN)]
-    for share, is_random in ((1e-6, False), (0.1, True)):
+    for share, is_random in ((part.share, False), (0.1, True)):
         some = [name for name in names if (RANDOM in name) == is_random]
         expected = {name: right.get(name) for name in some}
         found = {name: yours.get(name) for name in some}
@@ -138,13 +151,13 @@ def find_reason(number: str, name: str, case: Case, right: Names, yours: Names) 
     """Why arrays are wrong: a known mistake, a slip in the lesson's code, what the wrong ones have
     in common, or where they begin to be wrong."""
     part: Part = import_module(f"{__name__}.n{number}").PARTS[name]
-    wrong = [each for each in right if not is_same({each: right[each]}, yours)]
+    wrong = [each for each in right if not is_same({each: right[each]}, yours, part.share)]
     values = [each for each in wrong if not each.startswith(GRADIENT)]
     lesson, made = import_module(f"unbraid.lessons.n{number}"), []
     for old, new, why in read_texts(number).get(name, {}).get("mistakes", []):
         with suppress(Exception):  # that of one case may end in an error
             made.append((part.run(change(lesson, name, old, new), case), why))
-            if is_same(made[-1][0], yours):
+            if is_same(made[-1][0], yours, part.share):
                 return why
     if untrue := [each for each in wrong if as_array(right[each]).dtype.kind == "b"]:
         return f"This must hold, and does not: {untrue[0]}."
@@ -156,7 +169,8 @@ def find_reason(number: str, name: str, case: Case, right: Names, yours: Names) 
         return explain_gradients(wrong, right, yours)
     for some, what in ((values, ""), (values[:1], f"{values[0]}: ")):
         for arrays, why in made:
-            if RANDOM not in values[0] and is_same({each: arrays[each] for each in some}, yours):
+            some_of_it = {each: arrays[each] for each in some}
+            if RANDOM not in values[0] and is_same(some_of_it, yours, part.share):
                 return what + why
     if why := explain_size(case, right[values[0]], yours[values[0]]):
         return f"{values[0]}: {why}"
@@ -176,18 +190,18 @@ def find_slip(
     for names, why in islice(planted, 150 if is_slow else 400):  # a few seconds
         # Most values need no gradients, without which they are sooner there.
         with suppress(Exception), torch.set_grad_enabled(of_gradients or is_slow):
-            if is_same(part.run(names, case), yours):
+            if is_same(part.run(names, case), yours, part.share):
                 return why
     return ""
 
 
-def is_same(arrays: Names, yours: Names) -> bool:
+def is_same(arrays: Names, yours: Names, share: float) -> bool:
     """Whether arrays are the reader's, but for those by which no answer is judged."""
     for name, each in arrays.items():
         one, two = as_array(each), as_array(yours[name])
-        share = 0.1 if RANDOM in name else 1e-6
+        near = 0.1 if RANDOM in name else share
         if not name.startswith(SEEN) and (
-            one.shape != two.shape or not np.allclose(one, two, share, 1e-6, True)
+            one.shape != two.shape or not np.allclose(one, two, near, 1e-6, True)
         ):
             return False
     return True
@@ -208,10 +222,9 @@ def explain_gradients(wrong: list[str], right: Names, yours: Names) -> str:
     return f"{says}the {wrong[0]} is not: on some path {stops}"
 
 
-def explain_size(case: Case, right: Any, yours: Any) -> str:
+def explain_size(case: Any, right: Any, yours: Any) -> str:
     """What is said of a term that is a mean where a sum is asked, or the reverse; or ""."""
-    sizes = {"clips": case.clips, "frames": case.frames, "the numbers of a frame": 12}
-    right, yours = as_array(right), as_array(yours)
+    sizes, right, yours = case.sizes, as_array(right), as_array(yours)
     if right.shape != yours.shape or not right.any() or not yours.any():
         return "" if yours.any() else "this is 0."
     for count in (1, 2, 3):
@@ -246,9 +259,22 @@ def take(typed: str, given: Any, form: Any) -> Names:
     return taken
 
 
+def take_numbers(typed: str, given: Any, name: str) -> Names:
+    """The numbers that an instrument gives, by their name; Unfit if there are none."""
+    if given is None:
+        raise Unfit(f"`{typed}` gives nothing: its `return` is missing.")
+    with suppress(ValueError, TypeError):  # of lists of unlike lengths, and of what is no number
+        numbers = as_array(given)
+        if numbers.dtype.kind in "biuf":
+            return {name: numbers}
+    raise Unfit(f"`{typed}` gives a {kind(given)}; numbers are expected: {name}.")
+
+
 def kind(given: Any) -> str:
     """A value in a sentence."""
-    return f"tensor {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+    if isinstance(given, Tensor | np.ndarray):
+        return f"{'tensor' if isinstance(given, Tensor) else 'array'} {tuple(given.shape)}"
+    return type(given).__name__
 
 
 def gaussian(*shape: int, shift: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -423,27 +449,64 @@ def stop_and_go_on(start: Callable[..., Any], new: Callable[[], Line], terms: in
 
 
 def save(number: str, cells: list[str] | None = None) -> None:
-    """Write what was typed to model_32.py beside the page; a file that differs is kept by its date.
+    """Write what was typed beside the page; a file that differs is kept by its date.
 
+    A model goes to model_32.py, and instruments to measures.py, beside those of other pages.
     cells: sources in the order in which they were run; by default those of this session.
     """
     cells = sys.modules["__main__"].__dict__["In"] if cells is None else cells
-    check_name("number", number, NUMBERS.values())
+    check_name("number", number, EDITIONS)
     notebook = import_module(f"{__name__}.n{number}")
-    source = write_model(cells, notebook.WANTED)
+    source, path = write_model(cells, notebook.WANTED), Path(f"{name_file(number)}.py")
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if number not in NUMBERS.values():
+        source = merge_instruments(number, source, before)
     if doubtful := [name for name in notebook.PARTS if (number, name) not in solved]:
         print(f"Not right yet, or not checked since the start: {', '.join(doubtful)}.")
-    path = Path(f"model_{number}.py")
-    before = path.read_text(encoding="utf-8") if path.exists() else source
-    if before != source:
+    if before not in ("", source):
         kept = path.with_name(f"{path.stem}_{datetime.now():%Y_%m_%d_%H%M%S_%f}.py")
         path.replace(kept)
-        print(f"The model before, which differs, is now {kept.name}.")
+        print(f"The file before, which differs, is now {kept.name}.")
     write_atomically(path, source.encode())
     print(f"{path.resolve()} has what you have typed.")
 
 
-def write_model(cells: list[str], wanted: tuple[str, ...]) -> str:
+def name_file(number: str) -> str:
+    """The module to which `save` writes what was typed on a page."""
+    return f"model_{number}" if number in NUMBERS.values() else "measures"
+
+
+def merge_instruments(number: str, source: str, before: str) -> str:
+    """The file with the instruments of a page as they are in source, all others as they were.
+
+    ValueError where both need one name for two things.
+    """
+    pages = {each: import_module(f"{__name__}.n{each}").WANTED for each in EDITIONS}
+    wanted, made = pages.pop(number), read_made(before)
+    own = read_made(write_model([before], [name for name in wanted if name in made]))
+    foreign = {name for names in pages.values() for name in names}
+    others = [name for name in made if name not in own or name in foreign]
+    merged = write_model([before, source], [*others, *wanted])
+    alone = [before, *(f"{name} = None" for name in wanted)]  # what others need besides
+    theirs, now = read_made(write_model(alone, others)), read_made(merged)
+    if twice := [name for name in theirs if name not in wanted and now[name] != theirs[name]]:
+        needed = "is something else in measures.py, where another page needs it"
+        raise ValueError(f"{', '.join(twice)}: {needed}. Rename yours, and save again.")
+    return merged
+
+
+def read_made(source: str) -> dict[str, str]:
+    """What a module makes: of each name the code, of an imported one from where it comes."""
+    made = {}
+    for node in ast.parse(source, "measures.py").body:
+        for place, name in enumerate(list_made(node)):
+            made[name] = ast.unparse(node)
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                made[name] = f"{getattr(node, 'module', '')} {ast.unparse(node.names[place])}"
+    return made
+
+
+def write_model(cells: list[str], wanted: Sequence[str]) -> str:
     """A module of these definitions, as the cells made them last, and of what they need."""
     statements: dict[str, tuple[ast.stmt, str]] = {}
     for cell in cells:
