@@ -25,6 +25,7 @@ from sklearn.neighbors import KDTree
 from unbraid import checks
 from unbraid.checks import check_field, check_type, check_whole, measurable_array, refuse
 from unbraid.measures import doubts
+from unbraid.measures.independence import doubt_independence
 
 LEAF_SIZE = 20  # points in a leaf of the trees, with which they are fastest
 BRUTE_FORCE = 5  # Up to so many rows per columns³, comparing all is faster than a tree that counts.
@@ -70,7 +71,8 @@ def kraskov(
         orders equal rows at random: where many are equal, the estimate is far off, and warns.
 
     The estimate has its `doubts`, sentences that one reads beside it: equal rows, a value that
-    decides a scale, class numbers, few rows for so many columns.
+    decides a scale, class numbers, few rows for so many columns, rows that are near copies of
+    others or that follow each other.
     """
     check_type(bool, raw=raw)
     xs, ys = as_samples("x", x), as_samples("y", y)
@@ -90,6 +92,8 @@ def kraskov(
         x, y = (prepare_ranks(each[rows], noise) for each in given.values())
         return kraskov_bits(x, y, k) if len(x) > k else np.nan
 
+    if not ties:
+        found += doubt_independence(given["x"], given["y"])
     if not (raw or ties):
         found += doubts.doubt_scale(given, bits, by_ranks)
     found += doubts.doubt_size(len(xs), width, bits)
@@ -131,6 +135,7 @@ def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation
     ties = warn_of_ties(xs)
     found = [*doubts.doubt_labels(classes), *doubts.doubt_rounding({"x": xs}), *ties]
     if not ties:
+        found += doubt_independence(xs, xs[:, :0], [classes])
         found += doubts.doubt_scale({"x": xs}, bits, by_ranks)
     found += doubts.doubt_size(len(xs), xs.shape[1] + 1, bits)
     return MutualInformation(bits, np.empty(0), tuple(found))

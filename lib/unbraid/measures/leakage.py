@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from unbraid import checks
 from unbraid.checks import check_field, check_name, check_whole, measurable_array, refuse
 from unbraid.measures import doubts
+from unbraid.measures.independence import BY_GROUPS, doubt_independence
 from unbraid.measures.intervals import ratio_limits
 from unbraid.support.readable import Readable
 
@@ -57,6 +58,7 @@ class LeakageMatrix(Readable):
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     probe: str  # "linear" or "nonlinear"
+    doubts: tuple[str, ...] = ()  # what the rows show of why limits and p-values may be too small
 
     def __getitem__(self, cell: tuple[str, str]) -> float:
         is_cell = isinstance(cell, tuple) and len(cell) == 2
@@ -143,7 +145,22 @@ def leakage_matrix(
             reached[cell] += (shuffled <= level[cell]).sum()
     p_value, shape = (1 + reached) / (1 + permutations), (len(features), len(targets))
     figures = value.reshape(shape), limits.reshape(*shape, 2), p_value.reshape(shape)
-    return LeakageMatrix(*figures, tuple(features), tuple(targets), probe)
+    found = [] if np.bincount(numbers).max() > 1 else doubt_rows(codes, targets)
+    return LeakageMatrix(*figures, tuple(features), tuple(targets), probe, tuple(found))
+
+
+def doubt_rows(codes: Mapping[str, ArrayLike], targets: Mapping[str, Factor]) -> list[str]:
+    """Sentences on sequences of which one tells of another, in codes and in factors."""
+    arrays = [checks.as_array(code) for code in codes.values()]
+    flat = [code.reshape(len(code), -1) for code in arrays]
+    each = {"classes": [flat[0][:, :0]], "continuous": [flat[0][:, :0]]}
+    for target in targets.values():
+        values = target.values.reshape(len(flat[0]), -1)
+        if target.kind == "continuous" or values.shape[1] == 1:
+            each[target.kind].append(values)
+    classes = [*np.hstack(each["classes"]).T.astype(int)]
+    measured = np.hstack(each["continuous"])
+    return doubt_independence(np.hstack(flat), measured, classes, BY_GROUPS)
 
 
 def fit_and_predict(
