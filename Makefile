@@ -8,6 +8,7 @@ NB ?=
 ONLY ?= $(NB)
 RENEW ?=
 URL ?=
+FRESH ?=
 LAB ?=
 ARGS ?=
 # PyTorch without CUDA is 0.2 GB and not 3: on a Linux without NVIDIA's driver that is enough.
@@ -49,10 +50,10 @@ help:  ## maintain: list these commands
 env: $(ENVIRONMENT)  ## maintain: make the environment .venv (TORCH=cpu, TORCH=cuda: the build of PyTorch); the others do so when needed
 	@$(PYTHON) -c "import sys, torch, unbraid; print(f'{sys.executable}: Python {sys.version.split()[0]}, PyTorch {torch.__version__}')"
 
-lab: $(ENVIRONMENT)  ## learn: JupyterLab on your own copies of the notebooks, in mine/ (LAB=--no-browser hands options on)
+lab: $(ENVIRONMENT)  ## learn: JupyterLab on your own copies of the notebooks, in mine/ (FRESH=1: new ones without outputs; LAB=--no-browser hands options on)
 	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]' -e ./extras"; exit 1; }
 	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
-	$(PYTHON) -m tools desk
+	$(PYTHON) -m tools desk $(if $(FRESH),--fresh)
 	@echo "JupyterLab starts; its address follows"
 	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab" PYTHONPATH="$(CURDIR)/mine/workshop$(if $(PYTHONPATH),:$(PYTHONPATH))" $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
 

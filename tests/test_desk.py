@@ -135,6 +135,31 @@ def test_the_desk_is_laid_out_once_and_trusted(root):
     assert desk.copy_notebooks(root) == [] and created[0].read_text() == "the reader's own"
 
 
+def read_outputs(path):
+    return [cell.outputs for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def test_fresh_copies_have_no_outputs_and_an_update_brings_none(root):
+    kept = desk.copy_notebooks(root)[0]
+    (root / "mine" / NAMES[1]).unlink()
+    before = kept.read_bytes()
+    assert desk.copy_notebooks(root, fresh=True) == [root / "mine" / NAMES[1]]
+    assert kept.read_bytes() == before and desk.update(root) == []
+    second = root / "mine" / NAMES[1]
+    assert read_outputs(second) == [[], [], []]
+    run = nbformat.read(second, 4)
+    run.cells[3].source, run.cells[4].outputs = "answer = 7", [new_output("stream", text="run")]
+    nbformat.write(run, second)
+    publish(root, NAMES[1], TEXTS[0], "x = 10", *NEWER[2:])
+    assert desk.update(root) == [f"{NAMES[1]}: updated, cells beside yours: 0"]
+    assert read_sources(second) == [TEXTS[0], "x = 10", NEWER[2], "answer = 7", "z = 3"]
+    assert read_outputs(second) == [[], [], [new_output("stream", text="run")]]
+    renewed = make_book(TEXTS[0], "x = 10", *NEWER[2:])
+    renewed.cells[1].outputs = [new_output("stream", text="computed anew")]
+    nbformat.write(renewed, root / "notebooks" / NAMES[1])
+    assert desk.update(root) == [] and read_outputs(second)[0] == []
+
+
 def test_an_update_merges_what_changed_and_keeps_the_copy_before(root):
     (first, second) = desk.copy_notebooks(root)
     nbformat.write(reader(3, "answer = 7"), first)
@@ -305,6 +330,10 @@ def test_the_commands_say_what_they_did(root, monkeypatch, capsys):
     assert commands.main(["desk"]) == 0 and commands.main(["desk"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("2 files written in") and second.startswith("0 files")
+    (root / "mine" / NAMES[1]).unlink()
+    assert commands.main(["desk", "--fresh"]) == 0
+    said, written = capsys.readouterr().out.splitlines()
+    assert said.startswith("new copies, without outputs: 1; run") and written.startswith("1 file")
     elsewhere = root / "a reader's" / "desk"  # of a clone that is shared, or read-only
     assert commands.main(["desk", "--to", str(elsewhere)]) == 0
     assert sorted(path.name for path in elsewhere.glob("*.ipynb")) == NAMES

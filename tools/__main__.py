@@ -105,7 +105,13 @@ def desk(options: Options) -> list[Path]:
     from tools import files
     from tools.desk import copy_notebooks
 
-    return copy_notebooks(files.ROOT, Path(options.to))
+    created = copy_notebooks(files.ROOT, Path(options.to), options.fresh)
+    if options.fresh:
+        print(
+            f"{len(created)} new copies are without outputs: run their cells, or look into", end=""
+        )
+        print(f" {files.ROOT / 'notebooks'}. Copies that were there are as you left them.")
+    return created
 
 
 def update(options: Options) -> bool:
@@ -130,7 +136,7 @@ COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their opt
     figures: "only to",
     assignment: "only to profile",
     address: "url",
-    desk: "to",
+    desk: "to fresh",
     update: "to",
 }
 PLACES = {"slides": "build/site/slides"}  # those of the others: build/COMMAND
@@ -143,6 +149,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "folder to write into, instead of build/COMMAND or mine/",
     },
     "cell-seconds": {"type": float, "help": "the longest that a cell may take"},
+    "fresh": {"action": "store_true", "help": "lay new copies without outputs, to guess first"},
     "renew": {"action": "store_true", "help": "write the new outputs over the committed ones"},
     "solutions": {"action": "store_true", "help": "run the solutions of exercises, too"},
 }

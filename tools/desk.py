@@ -33,6 +33,7 @@ from tools.workshop import has_workshop
 WORKSHOP = "workshop"  # in the desk: the editions in which one types the model
 BASES = ".base"  # in the desk: each notebook as it was when it came from the course
 BACKUPS = ".before-update"  # in the desk: a dated folder for each update, with the copies before
+FRESH = "fresh"  # in the metadata of a notebook that came without its outputs
 MARK = "**The course has changed the cell above.** Yours stays; the course's new version follows."
 SOLUTION = """\
 <details><summary>Solution</summary>
@@ -66,12 +67,13 @@ Cells = list[NotebookNode]
 Read = Callable[[Path], NotebookNode]
 
 
-def copy_notebooks(root: Path, desk: Path | None = None) -> list[Path]:
+def copy_notebooks(root: Path, desk: Path | None = None, fresh: bool = False) -> list[Path]:
     """Copy the notebooks of a clone into a folder, and trust the copies; what is there stays.
 
     desk: the folder, by default mine/ of the clone; in its folder workshop/ lie the workshop
     editions. The drawings that the notebooks show come along, always as the course has them now. A
-    copy follows its notebook to a new name. Returns the new copies.
+    copy follows its notebook to a new name. fresh: new copies have no outputs, so that no answer is
+    below its question. Returns the new copies.
     """
     created = []
     for place, reads in list_places(root, desk or root / "mine").items():
@@ -81,7 +83,7 @@ def copy_notebooks(root: Path, desk: Path | None = None) -> list[Path]:
                 mine = place / notebook.name
                 follow_rename(mine)
                 if not mine.exists():
-                    book = read(notebook)
+                    book = clear(read(notebook)) if fresh else read(notebook)
                     write_whole(book, place / BASES / notebook.name)
                     trust(write_whole(book, mine))
                     created.append(mine)
@@ -122,6 +124,15 @@ def read_course(notebook: Path) -> NotebookNode:
             text = SOLUTION.format(source=cell.source.replace(OPEN, ""))
             metadata = {"tags": ["solution"]}
             book.cells[number] = nbformat.v4.new_markdown_cell(text, id=cell.id, metadata=metadata)
+    return book
+
+
+def clear(book: NotebookNode) -> NotebookNode:
+    """A notebook without its outputs, marked so that updates of it bring none either."""
+    book.metadata[FRESH] = True
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
     return book
 
 
@@ -168,6 +179,7 @@ def update_copies(place: Path, courses: dict[Path, NotebookNode]) -> list[str]:
         except ValueError as error:
             lines.append(f"{path.name}: left alone, {error}")
             continue
+        course = clear(course) if base.metadata.get(FRESH) else course
         if base.cells == course.cells:
             continue
         backup.mkdir(parents=True, exist_ok=True)

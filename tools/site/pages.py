@@ -32,8 +32,10 @@ LIVE = "docs/live-page.md"  # of a clone; on the site its links lead to the live
 LEFT_OUT = {"README.md", "docs/README.md", LIVE}
 FRONT = re.compile(r"<!-- front -->\n(.*?\n)<!-- /front -->\n", re.S)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
-# A page has no kernel: what checks a learner's answer goes, the solution stays, folded.
-READ = TagRemovePreprocessor(enabled=True, remove_cell_tags={"expectation", "check", "solved"})
+# A page has no kernel: what checks a learner's answer or keeps a guess goes, the solution stays,
+# folded, and a question stays with its choices.
+UNREAD = {"expectation", "check", "solved", "guess"}
+READ = TagRemovePreprocessor(enabled=True, remove_cell_tags=UNREAD)
 
 
 def build(to: str | Path) -> Path:

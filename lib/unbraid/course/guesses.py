@@ -1,0 +1,81 @@
+"""Guesses that a page keeps: what a reader expected, beside the answer.
+
+`guess("31.drawn", "figure")` keeps the choice, and `reveal("31.drawn")` further down compares it
+with the answer. The choices and answers of all pages stand in guesses.toml. Each guess is a file of
+its own in .guesses beside the reader's notebooks, so pages open at once cannot lose one another's.
+"""
+
+import contextlib
+import tomllib
+from pathlib import Path
+
+from unbraid.checks import check_name, check_type
+from unbraid.files import write_atomically
+
+# For each key the choices, the answer, and a sentence that says why.
+QUESTIONS = tomllib.loads(Path(__file__).with_name("guesses.toml").read_text("utf-8"))
+said: dict[str, str] = {}  # in this session, by key; "" where the reader only goes on
+
+
+def guess(key: str, choice: object = "") -> None:
+    """Keep a reader's guess, also for later sessions; "" keeps none and says nothing.
+
+    choice: one of the question's choices, in any case. Of anything else the choices are shown, and
+    the page goes on. A folder that cannot be written keeps the guess for this session.
+    """
+    choices = list_choices(key)
+    word = str(choice).strip().casefold()
+    if word and word not in choices:
+        show(f"*{choice}* is none of the choices. Please write one of them: {', '.join(choices)}.")
+        return
+    said[key] = word
+    if not word:
+        return
+    where = ""
+    try:
+        write_atomically(find_file(key), word.encode())
+    except OSError:
+        where = " in this session, as nothing can be written here"
+    show(f"Your guess, *{word}*, is kept{where}. You will meet it again beside the answer.")
+
+
+def reveal(key: str, answer: str = "") -> None:
+    """Say beside an answer what the reader guessed and why it came so; nothing without a guess.
+
+    answer: what this run has found, where runs differ; else the answer in guesses.toml.
+    """
+    choices = list_choices(key)
+    check_type(str, answer=answer)
+    word = said.get(key, read_guess(key))
+    if word not in choices:  # none, or a damaged file
+        return
+    question = QUESTIONS[key]
+    answer = answer or question["answer"]
+    verdict = f"but here the answer is *{answer}*" if word != answer else "and so it is"
+    show(f"You said *{word}*, {verdict}. {question['why']}")
+
+
+def list_choices(key: str) -> list[str]:
+    """The choices of a question; refuses a key that guesses.toml does not have."""
+    check_name("key", key, QUESTIONS)
+    return QUESTIONS[key]["choices"]
+
+
+def find_file(key: str) -> Path:
+    """Where a guess is kept: beside the notebooks, also for those in the folder workshop."""
+    here = Path.cwd()
+    return (here.parent if here.name == "workshop" else here) / ".guesses" / key
+
+
+def read_guess(key: str) -> str:
+    """The guess of an earlier session; "" if there is none that can be read."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return find_file(key).read_text("utf-8")
+    return ""
+
+
+def show(text: str) -> None:
+    """Show a text of Markdown below the cell."""
+    from IPython.display import Markdown, display  # imported lazily: the library needs no IPython
+
+    display(Markdown(text))

@@ -1,0 +1,174 @@
+"""Guesses: each page asks what guesses.toml can answer, and answers it further down.
+
+What a reader said is met there, in this session and the next, and nothing is ever lost or raised.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import nbformat
+import pytest
+from helpers import NOTEBOOKS, each_notebook
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+from unbraid.course import guesses
+
+from tools import files
+
+KEY, RIGHT, WRONG = "21.discount", "less", "the same"
+CALL = re.compile(r'^(guess|reveal)\("([^"]+)"(, .+)?\)$', re.MULTILINE)
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """What is shown by guesses in an empty folder, as a list of texts."""
+    texts = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(guesses, "said", {})
+    monkeypatch.setattr(guesses, "show", texts.append)
+    return texts
+
+
+def find_faults_of_guesses(cells, number):
+    """What is wrong with the questions of a notebook: their words, cells and answers."""
+    faults, asked, revealed = [], [], []
+    for before, cell in zip(cells, cells[1:], strict=False):
+        calls = CALL.findall(cell.source) if cell.cell_type == "code" else []
+        if bool(calls) != ("guess" in files.tags(cell)) or len(calls) > 1:
+            faults.append(f"expected one call in a cell tagged guess: {cell.source}")
+        for name, key, rest in calls:
+            if key not in guesses.QUESTIONS or not key.startswith(f"{number}."):
+                faults.append(f"{key} is no question of this page")
+            elif name == "reveal":
+                revealed += [key] * (key in asked)
+            else:
+                asked.append(key)
+                faults += [f"{key}: committed with a guess"] * (rest != ', ""')
+                words = [f"*{word}*" for word in guesses.QUESTIONS[key]["choices"]]
+                named = before.source.rpartition("**Guess:**")[2].casefold()
+                faults += [f"{key}: {word} is not named" for word in words if word not in named]
+    faults += [f"{key} is asked twice" for key in set(asked) if asked.count(key) > 1]
+    if sorted(set(asked)) != sorted(revealed):
+        faults.append(f"asked {asked}, revealed further down {revealed}")
+    return faults + [f"{len(asked)} questions"] * (len(asked) > 3)
+
+
+@each_notebook
+def test_a_page_names_the_choices_above_each_guess_and_reveals_its_answer_below(path):
+    assert find_faults_of_guesses(nbformat.read(path, 4).cells, path.name[:2]) == []
+
+
+def test_each_question_is_asked_and_is_one():
+    sources = [path.read_text(encoding="utf-8") for path in NOTEBOOKS]
+    asked = re.findall(r'"guess\(\\"([^"]+)\\", ', "".join(sources))
+    assert sorted(asked) == sorted(guesses.QUESTIONS)
+    assert len({key[:2] for key in asked}) >= 3
+    for key, question in guesses.QUESTIONS.items():
+        choices = question["choices"]
+        assert 2 <= len(set(choices)) == len(choices) <= 5, key
+        assert question["answer"] in choices and question["why"].endswith("."), key
+        assert all(word == word.strip().casefold() != "" for word in choices), key
+
+
+def test_a_question_that_is_not_answered_or_named_is_seen():
+    path = next(path for path in NOTEBOOKS if path.name.startswith(KEY[:2]))
+    find = partial(find_faults_of_guesses, number=KEY[:2])
+
+    def change(old, new):
+        book = json.loads(path.read_text(encoding="utf-8").replace(old, new))
+        return nbformat.from_dict(book).cells
+
+    for cell in (cells := change("", "")):
+        cell.source = "".join(cell.source)
+    assert find(cells) == []
+    for old, new in (
+        (f"*{RIGHT}*", RIGHT),
+        (f'reveal(\\"{KEY}', f'reveal(\\"{KEY}s'),
+        (f'guess(\\"{KEY}\\", \\"', f'guess(\\"{KEY}\\", \\"{RIGHT}'),
+        ('"guess"', '"other"'),
+    ):
+        for cell in (cells := change(old, new)):
+            cell.source = "".join(cell.source)
+        assert find(cells) != [], old
+
+
+def test_a_guess_is_met_beside_its_answer_whether_right_or_wrong(shown, tmp_path):
+    why = guesses.QUESTIONS[KEY]["why"]
+    for word, verdict in ((RIGHT, "and so it is"), (WRONG, f"but here the answer is *{RIGHT}*")):
+        guesses.guess(KEY, f" {word.upper()} ")
+        assert f"*{word}*" in shown[-1]
+        guesses.reveal(KEY)
+        assert shown[-1] == f"You said *{word}*, {verdict}. {why}"
+        assert (tmp_path / ".guesses" / KEY).read_text() == word
+    guesses.reveal(KEY, WRONG)  # what this run found
+    assert "and so it is" in shown[-1]
+    count = len(shown)
+    guesses.guess(KEY, "")
+    guesses.reveal(KEY)
+    assert len(shown) == count
+    guesses.said.clear()  # another session
+    guesses.reveal(KEY)
+    assert shown[-1].startswith(f"You said *{WRONG}*")
+
+
+def test_a_misspelt_guess_gets_the_choices_and_changes_nothing(shown, tmp_path):
+    for wrong in ("les", "none", 3, ..., [RIGHT]):
+        guesses.guess(KEY, wrong)
+        assert all(word in shown[-1] for word in guesses.QUESTIONS[KEY]["choices"])
+    assert list(tmp_path.iterdir()) == [] and guesses.said == {}
+    for call in (guesses.guess, guesses.reveal):
+        with pytest.raises(ValueError, match="key: .*21.discount"):
+            call("21.discuont")
+    with pytest.raises(ValueError, match="answer"):
+        guesses.reveal(KEY, 3)
+
+
+@pytest.mark.parametrize("damage", (b"", b"\xff\xfe", b"other", None))
+def test_what_cannot_be_read_is_no_guess(shown, tmp_path, damage):
+    file = tmp_path / ".guesses" / KEY
+    file.parent.mkdir()
+    file.mkdir() if damage is None else file.write_bytes(damage)
+    guesses.reveal(KEY)
+    assert shown == []
+    guesses.guess(KEY, WRONG)  # of a file in whose place is a folder, in this session
+    guesses.reveal(KEY)
+    assert ("this session" in shown[0]) == (damage is None) and f"*{WRONG}*, but" in shown[1]
+
+
+def test_a_folder_that_cannot_be_written_keeps_a_guess_for_the_session(shown, tmp_path):
+    (tmp_path / ".guesses").write_text("a file, where a folder is needed")
+    guesses.guess(KEY, WRONG)
+    guesses.reveal(KEY)
+    assert "this session" in shown[0] and f"*{WRONG}*, but" in shown[1]
+
+
+def test_pages_write_at_once_and_a_workshop_beside_its_desk(tmp_path):
+    program = "from unbraid.course import guesses; guesses.show = str\n"
+    program += "for _ in range(50): guesses.guess(*{})"
+    (tmp_path / "workshop").mkdir()
+    answers = {key: question["answer"] for key, question in guesses.QUESTIONS.items()}
+    some = list(answers.items())[:4]
+    places = (tmp_path, tmp_path / "workshop", tmp_path, tmp_path / "workshop")
+    run = partial(subprocess.Popen, text=True)
+    jobs = [
+        run([sys.executable, "-c", program.format(pair)], cwd=place)
+        for pair, place in zip(some, places, strict=True)
+    ]
+    assert [job.wait() for job in jobs] == [0] * 4
+    assert {file.name: file.read_text() for file in (tmp_path / ".guesses").iterdir()} == dict(some)
+
+
+def test_a_kernel_that_starts_anew_knows_what_was_said(tmp_path):
+    opening = "from unbraid.course.guesses import guess, reveal"
+    outputs = []
+    for line in (f'guess("{KEY}", "{WRONG}")', "0"):
+        cells = [new_code_cell(line) for line in (opening, line, f'reveal("{KEY}")')]
+        book = new_notebook(cells=cells)
+        NotebookClient(book, resources={"metadata": {"path": str(tmp_path)}}).execute()
+        outputs.append(book.cells[-1].outputs[0].data["text/markdown"])
+    assert outputs[0] == outputs[1] and outputs[0].startswith(f"You said *{WRONG}*, but")
+    assert [path for path in Path(tmp_path).iterdir()] == [tmp_path / ".guesses"]
