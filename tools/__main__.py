@@ -107,10 +107,10 @@ def desk(options: Options) -> list[Path]:
 
     created = copy_notebooks(files.ROOT, Path(options.to), options.fresh)
     if options.fresh:
+        course = files.ROOT / "notebooks"
         print(
-            f"{len(created)} new copies are without outputs: run their cells, or look into", end=""
+            f"new copies, without outputs: {len(created)}; run their cells, or look into {course}"
         )
-        print(f" {files.ROOT / 'notebooks'}. Copies that were there are as you left them.")
     return created
 
 
