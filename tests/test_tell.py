@@ -1,7 +1,8 @@
-"""course/tell: what is said of a training is what its R² says, whatever it came to."""
+"""course/tell: what is said of a training is what its scores say, whatever it came to."""
 
 import numpy as np
 import pytest
+import torch
 from unbraid.course.tell import tell
 
 APART, TOGETHER = [[0.94, -0.05], [0.02, 0.93]], [[0.0, 0.03], [0.91, 0.92]]
@@ -103,3 +104,68 @@ def test_a_training_of_bouncing_digits_is_told_by_its_scores(capsys, scores, sai
 def test_no_page_and_no_training_are_refused(page, run):
     with pytest.raises((ValueError, TypeError), match="page|run"):
         tell(page, run)
+
+
+def train_attributes(*looks):
+    """A training of notebook 22 with these shares, of hair, top, trousers and skin, per quarter."""
+    history = [{"update": 0, "d": torch.zeros(2)}]
+    for update in range(200, 600 * len(looks) + 1, 200):
+        shares = looks[update // 600 - 1] if update % 600 == 0 else (1.0, 1.0, 0.0, 1.0)
+        row = dict(zip(("hair", "top", "trousers", "skin"), shares, strict=True))
+        history.append({"update": update, "d": torch.zeros(2)} | row)
+    return history
+
+
+GREY, END = (0.18, 0.25, 0.17, 0.16), (0.96, 0.7, 0.35, 0.3)
+
+
+@pytest.mark.parametrize(
+    "looks, said",
+    [
+        (
+            [(0.9, 0.45, 0.3, 0.2), END, END, END],
+            [
+                "after 2,400 updates: hair first (the forecast), as 3 of 6 recorded ones.",
+                "At update 600: hair 0.90, top 0.45. Recorded from He weights: 3 hair first",
+                "hair 0.96 (0.78 to 0.99), top 0.70 (0.51 to 0.77)",
+                "Right least often: trousers and skin (the forecast), as in 6 of 6",
+            ],
+        ),
+        (
+            [GREY, (0.18, 0.46, 0.2, 0.2), END, END],
+            ["top first, as 2 of 6", "At update 1,200: hair"],
+        ),
+        ([GREY, (0.5, 0.45, 0.2, 0.2), END, END], ["hair and top together, as 1 of 6"]),
+        (
+            [GREY, (0.2, 0.25, 0.8, 0.3)],
+            ["neither hair nor top yet, as none of 6", "often: hair and top, as in 0 of 6"],
+        ),
+        ([GREY], ["neither hair nor top yet, as 2 of 6", "Recorded, after 600 updates: 3 hair"]),
+    ],
+)
+def test_a_training_of_sprites_in_poses_is_told_by_its_shares(capsys, looks, said):
+    heard = hear(capsys, "22", train_attributes(*looks))
+    assert [each for each in said if each not in heard] == []
+
+
+@pytest.mark.parametrize(
+    "with_d, with_s, said",
+    [
+        (1.0, 0.0, ["d gives the direction, as 4 of 5", "1.00 of the swaps as d's (recorded 0.59"]),
+        (
+            0.6,
+            0.3,
+            ["d gives the direction in part, as 1 of 5", "(recorded 0.59 to 1.00), 0.30 as"],
+        ),
+        (0.02, 0.9, ["d hardly gives the direction, as none of 5", "start: 5 d hardly gives"]),
+        (0.04, 0.4, ["d hardly gives the direction, as none of 5"]),
+    ],
+)
+def test_a_training_of_swaps_is_told_by_whose_direction_they_have(capsys, with_d, with_s, said):
+    shares = {"swaps with s": with_s, "swaps with d": with_d}
+    shares |= {"motion with d": 0.7, "true clip nearest": 0.52}
+    heard = hear(capsys, "32", ([[2500, 70.0, 7.0, 30.0, 11.0]], shares))
+    said += ["0.70 of all swaps (recorded 0.73 to 1.00)", "clip: 0.52 (recorded 0.38 to 0.58)"]
+    assert [each for each in said if each not in heard] == []
+    broken = hear(capsys, "32", ([[1, 70.0, 7.0, np.inf, 11.0], [2, *[np.nan] * 4]], shares))
+    assert "after 2 updates: diverged, as none of 5" in broken and "At update 1 its" in broken

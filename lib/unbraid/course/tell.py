@@ -17,6 +17,9 @@ from unbraid.checks import check_field, check_name
 
 DIVERGED = "diverged"
 DIGITS = ("orange", "blue")
+BY_WORTH = ("hair", "top", "trousers", "skin")  # notebook 22's attributes
+LAST = {"trousers", "skin"}
+LEARNT, LEAD = 0.4, 0.1  # shares of frames: more is above chance, less may be chance
 
 
 class Told(NamedTuple):
@@ -51,11 +54,14 @@ def tell(page: str, run: Any) -> None:
     for reason in told.reasons:
         print(f"- {reason}")
     for update in sorted({beside, max(told.recorded)}):
-        counts = Counter(told.recorded[update]).most_common()
-        listed = ", ".join(f"{count} {name}" for name, count in counts)
-        print(f"Recorded, after {update:,} updates: {listed}.")
+        print(f"Recorded, after {update:,} updates: {count_names(told.recorded[update])}.")
     stored = tomllib.loads(Path(__file__).with_name("stored.toml").read_text("utf8"))
     print(f"The training stored with this page: {stored[page]}.")
+
+
+def count_names(names: Sequence[str]) -> str:
+    """How often there is each of them, such as "11 separated, 9 not decided"."""
+    return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())
 
 
 def find_divergence(rows: Sequence[tuple[int, np.ndarray]]) -> list[str]:
@@ -141,4 +147,86 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
     return Told(moments[-1][0], outcome, reasons, recorded)
 
 
-READERS: dict[str, Callable[[Any], Told]] = {"12": read_circles, "15": read_bounces}
+def read_attributes(history: Sequence[dict[str, Any]]) -> Told:
+    """Notebook 22. history: the update of each look, d, and the shares right by attribute."""
+    looks = [look for look in history if look["update"]]
+    looks = looks[2::3] or looks  # at a quarter of the training and so on, as in the records
+    table = pd.read_csv(records.results() / "unordered/sprites_poses/quick/own_plane.csv")
+    runs = [run.to_dict("records") for _, run in table.groupby(["run", "seed"])]
+    recorded = {}
+    for count, end in enumerate(runs[0], 1):
+        recorded[end["update"]] = [find_first(run[:count])[0] for run in runs]
+    outcome, seen = find_first(looks)
+    ours = [find_first(run)[0] for run in runs if run[0]["run"] == "ours"]
+    ends = table[table["update"] == max(recorded)]
+    shares = [f"{name} {looks[-1][name]:.2f} ({spread(ends[name])})" for name in BY_WORTH]
+    worst = find_worst(looks[-1])
+    alike = [find_worst(run[-1]) for run in runs].count(worst)
+    reasons = [
+        f"{seen} Recorded from He weights: {count_names(ours)}.",
+        f"Right at the end (recorded): {', '.join(shares)}.",
+        f"Right least often: {worst}, as in {alike} of {len(runs)} recorded ones.",
+    ]
+    if broken := find_divergence([(look["update"], np.asarray(look["d"])) for look in history]):
+        outcome, reasons = DIVERGED, broken
+    return Told(history[-1]["update"], outcome, reasons, recorded)
+
+
+def find_first(looks: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Which of hair and top is learnt first, and the numbers that say so."""
+    for look in looks:
+        hair, top = look["hair"], look["top"]
+        if max(hair, top) > LEARNT:
+            first = "hair first (the forecast)" if hair > top else "top first"
+            seen = f"At update {look['update']:,}: hair {hair:.2f}, top {top:.2f}."
+            return "hair and top together" if abs(hair - top) < LEAD else first, seen
+    return "neither hair nor top yet", f"Hair and top never above {LEARNT}."
+
+
+def find_worst(look: dict[str, Any]) -> str:
+    """The two attributes that are right least often."""
+    last = sorted(BY_WORTH, key=lambda name: look[name])[:2]
+    return "trousers and skin (the forecast)" if set(last) == LAST else " and ".join(last)
+
+
+def read_swaps(run: tuple[Sequence[Sequence[float]], dict[str, float]]) -> Told:
+    """Notebook 32. run: the update and the terms of each step, and the shares of `score_swaps`."""
+    rows, shares = run
+    table = pd.read_csv(records.results() / "single_element/sprites/quick/starts.csv")
+    table = table[table["ideas"] == "both ideas"]
+    helped, released = (table[table["recipe"] == recipe] for recipe in ("both", "released"))
+    without = count_names([name_direction(share) for share in released["direction"]])
+    reasons = [
+        f"Donors look in different directions: {shares['swaps with d']:.2f} of the swaps as d's "
+        f"(recorded {spread(helped['direction'])}), {shares['swaps with s']:.2f} as s's.",
+        f"Direction and action of d's donor: {shares['motion with d']:.2f} of all swaps "
+        f"(recorded {spread(helped['motion'])}).",
+        f"The perfect swap is the nearest clip: {shares['true clip nearest']:.2f} "
+        f"(recorded {spread(helped['nearest'])}).",
+        f"Recorded without the head start: {without}.",
+    ]
+    outcome = name_direction(shares["swaps with d"])
+    if broken := find_divergence([(int(row[0]), np.array(row[1:])) for row in rows]):
+        outcome, reasons = DIVERGED, broken
+    recorded = {int(helped["update"].max()): [name_direction(x) for x in helped["direction"]]}
+    return Told(int(rows[-1][0]), outcome, reasons, recorded)
+
+
+def name_direction(share: float) -> str:
+    """How far d decides where swaps look, by the share that look as its donor."""
+    if 0.05 < share < 0.95:
+        return "d gives the direction in part"
+    return "d gives the direction" if share > 0.5 else "d hardly gives the direction"
+
+
+def spread(values: pd.Series) -> str:
+    """From the least of them to the largest."""
+    return f"{values.min():.2f} to {values.max():.2f}"
+
+
+READERS: dict[str, Callable[[Any], Told]] = {
+    "12": read_circles,
+    "15": read_bounces,
+    "22": read_attributes,
+    "32": read_swaps,
+}
