@@ -148,9 +148,8 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
 
 
 def read_attributes(history: Sequence[dict[str, Any]]) -> Told:
-    """Notebook 22. history: the update of each look, d, and the shares right by attribute."""
-    looks = [look for look in history if look["update"]]
-    looks = looks[2::3] or looks  # at a quarter of the training and so on, as in the records
+    """Notebook 22. history: from the start on each look's update, d and shares right."""
+    looks = history[3::3] or history[-1:]  # of twelve, those at the moments that are recorded
     table = pd.read_csv(records.results() / "unordered/sprites_poses/quick/own_plane.csv")
     runs = [run.to_dict("records") for _, run in table.groupby(["run", "seed"])]
     recorded = {}
@@ -164,7 +163,7 @@ def read_attributes(history: Sequence[dict[str, Any]]) -> Told:
     alike = [find_worst(run[-1]) for run in runs].count(worst)
     reasons = [
         f"{seen} Recorded from He weights: {count_names(ours)}.",
-        f"Right at the end (recorded): {', '.join(shares)}.",
+        f"Right now (recorded ends): {', '.join(shares)}.",
         f"Right least often: {worst}, as in {alike} of {len(runs)} recorded ones.",
     ]
     if broken := find_divergence([(look["update"], np.asarray(look["d"])) for look in history]):
