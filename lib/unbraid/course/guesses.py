@@ -20,14 +20,16 @@ said: dict[str, str] = {}  # in this session, by key; "" where the reader only g
 def guess(key: str, choice: object = "") -> None:
     """Keep a reader's guess, also for later sessions; "" keeps none and says nothing.
 
-    choice: one of the question's choices, in any case. Of anything else the choices are shown, and
-    the page goes on. A folder that cannot be written keeps the guess for this session.
+    choice: one of the question's choices, however spaced and in any case. Of anything else the
+    choices are shown, and the page goes on. A folder that cannot be written keeps the guess for
+    this session.
     """
     choices = list_choices(key)
-    word = str(choice).strip().casefold()
-    if word and word not in choices:
+    alike = [each for each in choices if fold(each) == fold(choice)]
+    if fold(choice) and not alike:
         show(f"*{choice}* is none of the choices. Please write one of them: {', '.join(choices)}.")
         return
+    word = "".join(alike)
     said[key] = word
     if not word:
         return
@@ -42,7 +44,8 @@ def guess(key: str, choice: object = "") -> None:
 def reveal(key: str, answer: str = "") -> None:
     """Say beside an answer what the reader guessed and why it came so; nothing without a guess.
 
-    answer: what this run has found, where runs differ; else the answer in guesses.toml.
+    answer: what this run has found, where runs differ; else the answer in guesses.toml, for which
+    alone there is a reason.
     """
     choices = list_choices(key)
     check_type(str, answer=answer)
@@ -52,13 +55,19 @@ def reveal(key: str, answer: str = "") -> None:
     question = QUESTIONS[key]
     answer = answer or question["answer"]
     verdict = f"but here the answer is *{answer}*" if word != answer else "and so it is"
-    show(f"You said *{word}*, {verdict}. {question['why']}")
+    why = question["why"] if answer == question["answer"] else ""
+    show(f"You said *{word}*, {verdict}. {why}".strip())
 
 
 def list_choices(key: str) -> list[str]:
     """The choices of a question; refuses a key that guesses.toml does not have."""
     check_name("key", key, QUESTIONS)
     return QUESTIONS[key]["choices"]
+
+
+def fold(choice: object) -> str:
+    """A choice as it is compared."""
+    return "".join(str(choice).split()).casefold()
 
 
 def find_file(key: str) -> Path:
