@@ -183,7 +183,7 @@ def update_copies(place: Path, courses: dict[Path, NotebookNode]) -> list[str]:
         if base.cells == course.cells:
             continue
         backup.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, backup / path.name)
+        shutil.copyfile(path, backup / path.name)  # Shares of other systems have no modes.
         is_trusted = NotebookNotary().check_signature(mine)
         merged = write_whole(merge(base, mine, course), path)
         if is_trusted:  # What a reader does not trust is not trusted after an update, either.

@@ -163,6 +163,9 @@ def as_array(values: Any, name: str = "values") -> np.ndarray:
         if array.dtype == object and all(isinstance(one, Real | Decimal) for one in array.flat):
             numbers = np.array(array.tolist())
             array = array.astype(float) if numbers.dtype == object else numbers
+        if array.dtype.kind == "T" or (array.dtype == object and has_text(array)):
+            check_present(name, array)
+            array = array.astype(object).astype(str)
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     tensor = values.detach().cpu()
     return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
@@ -188,15 +191,33 @@ def measurable_array(name: str, values: ArrayLike) -> np.ndarray:
     return array
 
 
+def has_text(values: np.ndarray) -> bool:
+    """Whether objects are text, but for missing ones."""
+    return any(isinstance(one, str) for one in values.flat)
+
+
+def check_present(name: str, values: ArrayLike) -> None:
+    """Refuse a missing one, None, NaN or pandas' NA, among labels; `name` tells of which."""
+    array = np.asarray(values)
+    objects = array.astype(object).flat if array.dtype.kind in "OT" else ()
+    missing = [f"{label}, at [{row}]" for row, label in enumerate(objects) if is_missing(label)]
+    check_field(not missing, name, "labels, none missing", "".join(missing[:1]))
+
+
+def is_missing(label: object) -> bool:
+    """Whether it is None, NaN or pandas' NA, which is compared with nothing."""
+    return label is None or type(label).__name__ == "NAType" or bool(label != label)
+
+
 def to_index(name: str, labels: ArrayLike) -> np.ndarray:
     """The number 0, 1, ... of each label's class; refuses missing labels by `name`."""
-    check_field(None not in np.asarray(labels, dtype=object), name, "labels, none missing", "None")
+    check_present(name, labels)
     try:
         classes, numbers = np.unique(labels, return_inverse=True)
     except TypeError as error:
         raise ValueError(f"{name}: expected labels that can be sorted; {error}") from None
-    is_missing = classes.dtype.kind == "f" and np.isnan(classes).any()
-    check_field(not is_missing, name, "labels, none missing", "NaN")
+    has_nan = classes.dtype.kind == "f" and np.isnan(classes).any()
+    check_field(not has_nan, name, "labels, none missing", "NaN")
     return numbers
 
 

@@ -2,14 +2,17 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+DAY = 86_400  # seconds, after which nobody writes a file any more
 ROOM = "make room and do the same again, which goes on, or name another folder"
 
 
@@ -24,7 +27,9 @@ def write_atomically(path: Path | str, content: bytes) -> None:
     try:
         temporary.write_bytes(content)
         if path.exists():
-            shutil.copymode(path, temporary)
+            with contextlib.suppress(OSError):  # Shares of other systems have no modes.
+                shutil.copymode(path, temporary)
+            sweep(path)
         os.replace(temporary, path)
     except OSError as error:  # Of a full disk the system does not say which file met it.
         says = error.strerror
@@ -33,6 +38,14 @@ def write_atomically(path: Path | str, content: bytes) -> None:
         raise OSError(error.errno, says, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what was being written of a file a day ago or earlier, by killed processes."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"):
+        with contextlib.suppress(OSError):  # Another process may be faster.
+            if time.time() - left.stat().st_mtime > DAY:
+                left.unlink()
 
 
 def digest(path: Path) -> str:

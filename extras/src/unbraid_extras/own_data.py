@@ -236,7 +236,7 @@ def choose_clips(raw: RawSequences, parts: Parts, how: Reading) -> Reading:
     """The options with the length of clips and the stride that are meant where none are given."""
     length, stride, usual = how.length or raw.length, how.stride, raw.length or 0
     if raw.counts and not how.length:
-        counts = np.maximum(raw.counts, 2)  # 0 where a header does not say
+        counts = np.maximum(raw.counts, 2)
         lengths = [each for each in LENGTHS if each <= counts.min()] or [int(counts.min())]
         lost = {each: (counts % each).sum() for each in lengths}
         is_lost = counts.min() < usual or lost[usual] > LOST * counts.sum()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ ALPHA = r"Video: .*\b(?:yuva|gbrap|rgba|argb|abgr|bgra|ayuv|vuya|ya\d|pal8)|alph
 OPAQUE = "format=rgba,split[a],drawbox=c=gray:t=fill:replace=1[b];[b][a]overlay=format=rgb,"
 DECIMAL = r"(?<![0-9.])[0-9]+\.[0-9]+(?!\.?[0-9])|[0-9]+"  # and whole numbers; no date, no version
 REMEDY = "copy it again, save it anew, or remove it"
+OLDEST = (5, 1)  # version of ffmpeg that knows -fps_mode
 GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
 LOUDEST = 2.0**31  # sample; they may be whole numbers of 32 bits, written as floats
@@ -168,13 +170,26 @@ def check_end(path: Path) -> None:
     check_field(not is_known or claimed <= found, path.name, expected, found)
 
 
-def run_ffmpeg(path: Path, options: list[str], decoder: list[str]) -> subprocess.CompletedProcess:
-    """What ffmpeg writes on a film, what it says, and its status."""
+@cache
+def find_ffmpeg() -> str:
+    """The program that reads films; refuses one that is too old for it."""
     import imageio_ffmpeg  # imported lazily, because only films need it
 
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    said = subprocess.run([program, "-version"], capture_output=True, text=True).stdout
+    version = re.match(r"ffmpeg version n?((\d+)\.(\d+)\S*)", said)  # else one of its makers' days
+    is_new = not version or (int(version[2]), int(version[3])) >= OLDEST
+    remedy = "python -m pip install -U imageio-ffmpeg, or IMAGEIO_FFMPEG_EXE, brings one"
+    expected = f"version {OLDEST[0]}.{OLDEST[1]} or newer ({remedy})"
+    check_field(is_new, "ffmpeg", expected, version and version[1])
+    return program
+
+
+def run_ffmpeg(path: Path, options: list[str], decoder: list[str]) -> subprocess.CompletedProcess:
+    """What ffmpeg writes on a film, what it says, and its status."""
     # Without "file:" a name with a colon would be read as a protocol.
     source = ["-hide_banner", "-format_whitelist", FORMATS, "-i", f"file:{path}"]
-    program = [imageio_ffmpeg.get_ffmpeg_exe(), *decoder, *source, *options]
+    program = [find_ffmpeg(), *decoder, *source, *options]
     return subprocess.run(program, capture_output=True, stdin=subprocess.DEVNULL)
 
 
@@ -194,11 +209,14 @@ def read_header(path: Path) -> tuple[tuple[int, int], int, set[float], str]:
     width = round(width * wide / high)  # of pixels that are not square
     if re.search(r"rotation of -?(90|270)\.", text):  # as telephones write an upright film
         width, height = height, width
-    form = r"Duration: (\d+):(\d+):([\d.]+)[\s\S]* ([\d.]+) fps(?:, ([\d.]+) tbr)?"
+    form = r"Duration: (?:(\d+):(\d+):([\d.]+)|N/A)[\s\S]* ([\d.]+) fps(?:, ([\d.]+) tbr)?"
     match = re.search(form, text)
     found = (float(number or 0) for number in (match.groups() if match else [0] * 5))
     hours, minutes, seconds, rate, most = found
     count = math.ceil((3600 * hours + 60 * minutes + seconds) * rate)
+    if not count:  # A browser that records does not know how long it will.
+        said = run_ffmpeg(path, ["-map", "0:v:0", "-c", "copy", "-f", "null", "-"], []).stderr
+        count = max(map(int, re.findall(rb"frame= *(\d+)", said)), default=0)
     # Far more than the mean are those of a film whose rate varies.
     return (width, height), count, {rate, most if most > 2 * rate else rate}, text
 

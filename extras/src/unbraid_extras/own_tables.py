@@ -264,9 +264,23 @@ def index_steps(table: pd.DataFrame, file: str, key: str, time: str) -> tuple[pd
     where = f"{file}, {time}"
     table = table.assign(**{time: read_times(table[time], where)})
     once = ~table.duplicated([key, time])
-    check_column(once, where, f"each time once for each {key}", "a second")
+    check_column(
+        once, where, f"each time once for each {key}{tell_apart(table, key, time)}", "a second"
+    )
     table, note = join_times(table, key, time)
     return table.set_index([key, time]), note
+
+
+def tell_apart(table: pd.DataFrame, key: str, time: str) -> str:
+    """What to do with several lines of a series and time that one further column tells apart."""
+    others = [name for name in table.columns if name not in (key, time)]
+    for name in others:
+        if not table.duplicated([key, time, name]).any():
+            is_long = len(others) == 2 and not is_numeric_dtype(table[name])
+            names = f"index=[{key!r}, {time!r}], columns={name!r}"
+            pivot = f"DataFrame.pivot({names}) makes a column of each {name}"
+            return f" ({pivot if is_long else f'join {key} and {name} to one column'})"
+    return ""
 
 
 def read_times(times: pd.Series, where: str) -> pd.Series:

@@ -20,7 +20,7 @@ GAPS = ("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none")
 MARKED = (
     r"^(?P<limit>[<>≤≥]?) ?[-+\u2212]?(?:[A-Z]{0,2}[$€£¥])? ?(?=[.,]?\d)"
     r"(?:[1-9]\d{0,2}(?:[ ,'’\u00a0\u202f]\d{3})+|[1-9]\d{0,2}(?:\.\d{3})+(?=,)|\d*)"
-    r"(?P<point>(?:[.,]\d+)?)(?:e[-+]?\d+)?\s*(?P<unit>[^\d\s.,:;+-]{0,8})$"
+    r"(?P<point>(?:[.,]\d+)?)(?:[edqEDQ][-+]?\d+)?\s*(?P<unit>[^\d\s.,:;+-]{0,8})$"
 )
 
 
@@ -129,7 +129,10 @@ def check_names(cells: list[str], where: str, key: str | None) -> list[str]:
     for number, name in enumerate(names):
         expected = "a name for each column (of pandas, index=False leaves out row numbers)"
         check_field(name or not number, where, expected, f"none for column {number + 1}")
-        check_field(name not in names[:number], where, "names that differ", f"{name!r} twice")
+        expected = (
+            "names that differ (several lines of names? header=[0, 1, 2] reads three, join them)"
+        )
+        check_field(name not in names[:number], where, expected, f"{name!r} twice")
     return names
 
 

@@ -4,6 +4,7 @@ A file is looked for in data/ of the clone, in the cache, and in the folder that
 names. `fetch` brings what is in none of them from its publisher into the cache.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -205,7 +206,8 @@ def _keep(source: Source, file: str, content: bytes, folder: Path) -> bool:
     is_right = hashlib.sha256(content).hexdigest() == source.files[file][0]
     if is_right:
         write_atomically(folder / file, content)
-        os.chmod(folder / file, 0o644)  # for all users of a cache
+        with contextlib.suppress(OSError):  # Shares of other systems have no modes.
+            os.chmod(folder / file, 0o644)  # for all users of a cache
     return is_right
 
 

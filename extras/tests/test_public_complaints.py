@@ -1,0 +1,124 @@
+"""Inputs of public complaints: each is read, or refused in a sentence with its remedy."""
+
+import os
+import shutil
+import subprocess
+import time
+
+import imageio_ffmpeg
+import numpy as np
+import pandas as pd
+import pytest
+from unbraid import leakage_matrix, ross
+from unbraid.files import write_atomically
+from unbraid_extras import own_data, own_files, tables
+
+
+def record(path, count):
+    """A webm film as a browser records it: its header has no duration."""
+    frames = np.random.default_rng(count).integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "32x32", "-i", "-"]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *source]
+    options = ["-c:v", "libvpx", "-f", "webm", "pipe:1"]
+    result = subprocess.run([*program, *options], input=frames.tobytes(), capture_output=True)
+    path.write_bytes(result.stdout)
+
+
+def test_frames_are_counted_where_a_header_does_not_say(tmp_path):
+    for number in range(4):
+        record(tmp_path / f"{number}.webm", 40)
+    assert own_files.read_header(tmp_path / "0.webm")[1] == 40
+    data = own_data.load(tmp_path)
+    assert data.splits["train"].frames.shape[1] >= 16
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a program of a shell")
+@pytest.mark.parametrize("version, is_fine", (("4.2.2-static", 0), ("n5.1.4", 1), ("N-109", 1)))
+def test_a_program_that_is_too_old_is_named(version, is_fine, monkeypatch, tmp_path):
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\necho ffmpeg version {version} Copyright\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    own_files.find_ffmpeg.cache_clear()
+    try:
+        if is_fine:
+            assert own_files.find_ffmpeg() == str(program)
+        else:
+            with pytest.raises(ValueError, match=r"^ffmpeg: .*5\.1 or newer.* found 4\.2\.2"):
+                own_files.find_ffmpeg()
+    finally:
+        own_files.find_ffmpeg.cache_clear()
+
+
+def test_a_file_is_written_where_modes_cannot_be_set(tmp_path, monkeypatch):
+    def deny(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(shutil, "copymode", deny)
+    monkeypatch.setattr(os, "chmod", deny)
+    for content in (b"one", b"two"):
+        write_atomically(tmp_path / "a", content)
+    assert (tmp_path / "a").read_bytes() == b"two"
+
+
+def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path):
+    write_atomically(tmp_path / "a", b"one")
+    old, new, other = (tmp_path / name for name in (".a.12", ".a.34", ".b.12"))
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, time.time() - 90_000))
+    write_atomically(tmp_path / "a", b"two")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.34", ".b.12", "a"]
+
+
+def test_text_of_numpy_and_of_pandas_is_text():
+    random = np.random.default_rng(0)
+    numbers = random.integers(4, size=300)
+    code, names = (
+        random.normal(size=(300, 3)) + np.eye(4)[numbers][:, :3],
+        [f"c{n}" for n in numbers],
+    )
+    right = ross(code, numbers).estimate
+    kinds = [pd.Series(names), pd.array(names, dtype="string"), np.array(names, object)]
+    if hasattr(np.dtypes, "StringDType"):
+        kinds.append(np.array(names, np.dtypes.StringDType()))
+    for labels in kinds:
+        assert ross(code, labels).estimate == pytest.approx(right)
+        assert leakage_matrix({"z": code}, {"c": labels})["z", "c"] > 0.1
+    for gap in (None, np.nan, pd.NA):
+        labels = np.array(names, object)
+        labels[5] = gap
+        with pytest.raises(ValueError, match=r"^labels: .*none missing.* at \[5\]"):
+            ross(code, labels)
+        with pytest.raises(ValueError, match=r"^factor 'c': .*at \[5\]"):
+            leakage_matrix({"z": code}, {"c": labels})
+    named = np.where(numbers == 0, "None", names).astype(object)  # a class of this name
+    assert ross(code, named).estimate == pytest.approx(right)
+
+
+@pytest.mark.parametrize("form", ("{:.4f}D+01", "{:.4f}d+01", "{:.3f}Q-2"))
+def test_numbers_of_fortran_are_no_classes(form, tmp_path):
+    cells = [form.format(number / 7) for number in range(40)]
+    rows = [
+        f"s{number // 10},{number % 10},{cell},{number % 7}" for number, cell in enumerate(cells)
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(["id,time,y,x", *rows]))
+    with pytest.raises(ValueError, match="y: expected numbers with a decimal point"):
+        own_data.load(tmp_path / "a.csv")
+
+
+def test_lines_that_a_further_column_tells_apart_are_refused_with_the_remedy(tmp_path):
+    times = pd.MultiIndex.from_product(
+        [["p0", "p1"], [0, 1], range(6)], names=["id", "session", "time"]
+    )
+    table = pd.DataFrame({"x": np.arange(24.0)}, times).reset_index()
+    table.to_csv(tmp_path / "sessions.csv", index=False)
+    with pytest.raises(ValueError, match="join id and session to one column"):
+        own_data.load(tmp_path / "sessions.csv")
+    table["session"] = table["session"].map({0: "hr", 1: "bp"})
+    table.to_csv(tmp_path / "long.csv", index=False)
+    with pytest.raises(ValueError, match=r"pivot\(index=\['id', 'time'\], columns='session'"):
+        own_data.load(tmp_path / "long.csv")
+    with pytest.raises(ValueError, match=r"header=\[0, 1, 2\]"):
+        tables.check_names(["scorer", "net", "net"], "a", None)
