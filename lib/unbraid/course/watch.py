@@ -6,6 +6,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 import matplotlib.pyplot as plt
+import torch._dynamo  # noqa: F401 - else the optimiser loads it, seconds before the first figure
 from matplotlib.figure import Figure
 
 from unbraid.checks import check_type, check_whole

@@ -49,6 +49,8 @@ def know_places(model, clips):
     noise = torch.randn(*clips.frames.shape[:2], model.K * model.d, generator=generator)
     with torch.no_grad():
         z = model.filter(clips.frames.to(device), noise.to(device))[0][:, -1]
+    if not z.isfinite().all():
+        return np.full((model.K, 2), np.nan)  # the training has diverged
     scores, half = np.zeros((model.K, 2)), len(z) // 2
     for factor, code in enumerate(z.cpu().chunk(model.K, 1)):  # (N, d)
         for digit, name in enumerate(clips.dynamic):

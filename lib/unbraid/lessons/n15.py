@@ -21,6 +21,8 @@ def know(model, frames, wanted, probe=None):
     noise = torch.randn(*frames.shape[:2], model.K * model.d, generator=generator)
     with torch.no_grad():
         z = model.filter(frames, noise)[0][:, -1]  # (N, K d)
+    if not z.isfinite().all():
+        return np.full((model.K, wanted.shape[1]), np.nan)  # it has diverged
     scores, half = np.zeros((model.K, wanted.shape[1])), len(z) // 2
     for factor, code in enumerate(z.chunk(model.K, 1)):  # (N, d)
         guess = probe.fit(code[:half], wanted[:half]).predict(code[half:])
