@@ -6,25 +6,47 @@ still: what stands for a film where nothing moves: numbers of its pictures from 
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from functools import wraps
+from inspect import signature
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageSequence
 
-from unbraid.checks import check_field, check_type, check_whole, refuse
-from unbraid.course.images import as_clips, picture, show_image
+from unbraid.checks import check_field, check_names, check_type, check_whole, refuse
+from unbraid.course.images import (
+    HAND,
+    UNTOUCHED,
+    Hand,
+    as_clips,
+    paint,
+    picture,
+    show_image,
+    write_png,
+)
 from unbraid.support.progress import is_watched
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MOST = "UNBRAID_FILM_FRAMES"  # in the environment: films have at most so many pictures (for tests)
+PNG = re.compile(r"data:image/png;base64,([^\"]+)")
+# What follows the chosen button stands below all buttons. A viewer that takes the style away shows
+# all pictures, each below its words.
+CHOICE = """<style>
+.hand { display: flex; flex-wrap: wrap; gap: 0.2em 1.2em }
+.hand > div { display: none; order: 1; flex-basis: 100% }
+.hand > label:has(:checked) + div { display: block }
+</style>"""
 
 
 def film(
@@ -136,34 +158,103 @@ def animate(
         figure.set_layout_engine("none")
         for ax, place in zip(figure.axes, places, strict=True):
             ax.set_position(place)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        pictures.append(np.asarray(canvas.buffer_rgba())[..., :3])
+        pictures.append(paint(figure))
         plt.close(figure)
-    # One palette of 64 colours for all, or each picture would be stored in full.
-    palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
-    images = map(Image.fromarray, pictures)
-    frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    frames = share_palette(pictures)
     shown = frames[min(still, len(frames) - 1)]
     show_film(frames, alt, milliseconds, shown.convert("RGB"))
+
+
+def share_palette(pictures: Sequence[np.ndarray]) -> list[Image.Image]:
+    """Pictures (height, width, 3) in 64 colours for all, or each would be stored in full."""
+    palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
+    images = map(Image.fromarray, pictures)
+    return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
 
 
 def show_film(
     pictures: Sequence[Image.Image], alt: str, milliseconds: int, still: Image.Image
 ) -> None:
     """Show pictures of one size one after another, for ever, in a moving PNG."""
-    png, first = io.BytesIO(), pictures[0]
     options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 0}
-    first.save(png, "PNG", save_all=True, optimize=True, **options)
-    show_image("png", png.getvalue(), alt, first.width, still, is_film=True)
+    png = write_png(pictures[0], save_all=True, **options)
+    show_image("png", png, alt, pictures[0].width, still, is_film=True)
 
 
-def explore(draw: Callable[..., None], **controls: object) -> None:
-    """Draw a figure; where somebody watches, with ipywidgets' controls for arguments of `draw`."""
+def explore(
+    draw: Callable[..., None], prepared: Sequence[dict[str, Any]] = (), **controls: Any
+) -> None:
+    """Draw a figure; where somebody watches, with ipywidgets' controls for arguments of `draw`.
+
+    prepared: arguments of `draw`. A page without a kernel shows draw() with a button for each of
+    these, whose picture takes its place.
+    """
+    from IPython.display import display
+
     check_type(Callable, draw=draw)  # type: ignore[arg-type]
+    names = list(dict.fromkeys(chain.from_iterable(prepared)))  # of the arguments that differ
+    check_names("prepared", names, controls)
+    usual = {name: each.default for name, each in signature(draw).parameters.items()}
     if is_watched():
         from ipywidgets import interact
 
-        interact(draw, **controls)
-    else:
+        @wraps(draw)  # so the controls begin with its defaults
+        def redraw(**arguments: Any) -> None:
+            moved = {name: each for name, each in arguments.items() if each != usual[name]}
+            hand = Hand(name_values(moved, controls), is_fast=True)
+            display(gather(draw, arguments, hand), raw=True)
+
+        interact(redraw, **controls)
+    elif not prepared:
         draw()
+    else:
+        shown = gather(draw, {}, UNTOUCHED)
+        views = {name_values({name: usual[name] for name in names}, controls): shown["text/html"]}
+        for arguments in prepared:
+            label = name_values({name: usual[name] for name in names} | arguments, controls)
+            view = gather(draw, arguments, Hand(label))
+            views[label] = PNG.sub(shrink, view["text/html"])
+        display(shown | {"text/html": choose_by_button(draw.__name__, views)}, raw=True)
+
+
+def gather(draw: Callable[..., None], arguments: dict[str, Any], hand: Hand) -> dict[str, str]:
+    """What draw(**arguments) shows, side by side where there is room; it is not displayed."""
+    pictures: list[dict[str, str]] = []
+    token = HAND.set(hand._replace(pictures=pictures))
+    try:
+        draw(**arguments)
+    finally:
+        HAND.reset(token)
+    row = '<div style="display: flex; flex-wrap: wrap; gap: 1em">{}</div>'
+    pages = [f"<div>{picture['text/html']}</div>" for picture in pictures]
+    return pictures[0] | {"text/html": row.format("".join(pages))}
+
+
+def name_values(arguments: dict[str, Any], controls: dict[str, Any]) -> str:
+    """Arguments in words; of a control that is a dictionary, a value has the name it has there."""
+    words = []
+    for name, value in arguments.items():
+        control = controls[name]
+        known = {each: key for key, each in control.items()} if isinstance(control, dict) else {}
+        words.append(f"{name}: {known.get(value, value)}")
+    return ", ".join(words)
+
+
+def choose_by_button(name: str, views: dict[str, str]) -> str:
+    """A page that shows one of the views at a time; `name` is that of no other choice on it."""
+    page = ""
+    for label, view in views.items():
+        button = f'<input type="radio" name="{name}"{"" if page else " checked"}>'
+        page += f"<label>{button} {html.escape(label)}</label><div>{view}</div>"
+    return f'<div class="hand">{page}{CHOICE}</div>'
+
+
+def shrink(picture: re.Match[str]) -> str:
+    """An embedded picture, moving or not, in so few colours that it takes a third of the bytes."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture[1])))
+    frames = share_palette(
+        [np.asarray(each.convert("RGB")) for each in ImageSequence.Iterator(image)]
+    )
+    look = {"duration": image.info.get("duration", 0), "loop": 0}
+    png = write_png(frames[0], save_all=len(frames) > 1, append_images=frames[1:], **look)
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

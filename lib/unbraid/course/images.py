@@ -10,11 +10,14 @@ import base64
 import html
 import io
 import tomllib
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from unbraid.checks import as_array, check_field, check_whole, finite_array, refuse
@@ -41,6 +44,22 @@ display: inline !important }
 </style>"""
 
 
+class Hand(NamedTuple):
+    """What pictures have to know of a control by which they are chosen.
+
+    chosen: its value, in words. is_fast: somebody waits for the picture, and nobody stores it.
+    pictures: where what is shown is gathered; None: it goes onto the page.
+    """
+
+    chosen: str = ""
+    is_fast: bool = False
+    pictures: list[dict[str, str]] | None = None
+
+
+UNTOUCHED = Hand()
+HAND = ContextVar("HAND", default=UNTOUCHED)
+
+
 def find_beside_notebooks(path: str | Path) -> Path:
     """A file seen from this folder, or else from the clone's notebooks/."""
     places = [Path(path), (repository_root() or Path()) / "notebooks" / path]
@@ -54,7 +73,8 @@ def describe(alt: str) -> str:
         file = find_beside_notebooks("figures/alt.toml")
         text = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
         check_field(text, "alt", "a sentence, or a key of figures/alt.toml", f"{alt!r}")
-        alt = " ".join(text.split())
+        chosen = HAND.get().chosen
+        alt = f"Another choice, {chosen}, than this: " * bool(chosen) + " ".join(text.split())
     check_field(len(alt.split()) > 3, "alt", "a sentence on what the figure shows", f"{alt!r}")
     return alt
 
@@ -86,16 +106,33 @@ def show_image(
     page = f'<img {look} src="data:image/{kind};base64,{encoded}">'
     if kind == "svg+xml":
         data["image/svg+xml"] = content.decode("utf8")
-    if still is not None:
-        png = io.BytesIO()
-        still.quantize(256, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
-        data["image/png"] = base64.b64encode(png.getvalue()).decode()
+    hand = HAND.get()
+    if still is not None and (is_film or not hand.is_fast):
+        few = still.quantize(256, dither=Image.Dither.NONE)
+        data["image/png"] = base64.b64encode(write_png(few)).decode()
     if is_film:
         first = f'<img hidden {look} src="data:image/png;base64,{data["image/png"]}">'
         page = f'<div class="film">{page}{first}{PAUSE}</div>'
+    if hand.pictures is not None:
+        hand.pictures.append(data | {"text/html": page})
+        return
     again = {"display_id": place, "update": place in SHOWN} if place else {}
     display(data | {"text/html": page}, raw=True, **again)
     SHOWN.add(place)
+
+
+def paint(figure: Figure) -> np.ndarray:
+    """The pixels of a figure, (height, width, 3); it has the size it was made with."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def write_png(image: Image.Image, **options: Any) -> bytes:
+    """The picture as a file that is small, or if somebody waits made fast."""
+    png = io.BytesIO()
+    image.save(png, "PNG", optimize=not HAND.get().is_fast, compress_level=1, **options)
+    return png.getvalue()
 
 
 def as_clips(name: str, clips: Tensor | np.ndarray) -> np.ndarray:

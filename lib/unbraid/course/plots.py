@@ -23,10 +23,13 @@ from unbraid.checks import check_field, check_name, check_type, check_whole, ref
 from unbraid.course.films import animate, explore, film  # noqa: F401 - lessons take them here
 from unbraid.course.images import (  # noqa: F401
     DIGITS,
+    HAND,
     as_clips,
     find_beside_notebooks,
+    paint,
     picture,
     show_image,
+    write_png,
 )
 
 if TYPE_CHECKING:
@@ -53,17 +56,22 @@ def show(figure: Figure, alt: str, place: str = "") -> None:
     place: a name; a figure that is shown there again takes the place of the first one.
     """
     check_field(isinstance(figure, Figure), "figure", "a Figure from draw", type(figure).__name__)
-    drawn, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=2 * figure.dpi)
+    is_fast = HAND.get().is_fast
+    if is_fast:  # without the second drawing, which finds the margins
+        figure.set_dpi(2 * figure.dpi)
+        image = Image.fromarray(paint(figure))
+    else:
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=2 * figure.dpi, pil_kwargs={"compress_level": 1})
+        image = Image.open(drawn).convert("RGB")
     plt.close(figure)
-    image = Image.open(drawn).convert("RGB")
     few = image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    change = ImageChops.difference(image, few.convert("RGB"))
     # A palette makes a third of the bytes; where one would see it, the colours stay.
-    is_alike = np.asarray(change).max() < SEEN
-    (few if is_alike else image).save(png, "PNG", optimize=True)
+    change = ImageChops.difference(image, few.convert("RGB"))
+    is_alike = is_fast or np.asarray(change).max() < SEEN
+    png = write_png(few if is_alike else image)
     # Two pixels to one of the page: sharp, and letters at the text's size.
-    show_image("png", png.getvalue(), alt, image.width // 2, image.reduce(2), place=place)
+    show_image("png", png, alt, image.width // 2, image.reduce(2), place=place)
 
 
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:

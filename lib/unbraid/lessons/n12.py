@@ -71,6 +71,13 @@ def name_state(scores):
     return "separated" if holds.any(1).all() else "both digits in one factor"
 
 
+@torch.no_grad()
+def freeze_each(run, x):
+    """What a run decodes: nothing waits, factor 0 waits, factor 1 waits."""
+    films = [run.decode(run.encode(x)), *(run.freeze(x, k) for k in (0, 1))]
+    return (2 * torch.cat(films)).clamp(0, 1).cpu()[:, :, :2]  # (3, T, 2, H, W)
+
+
 class GatedFilter(Filter):
     """The filter of notebook 11; of each factor only the first `units` are in use."""
 
