@@ -1,9 +1,17 @@
 """course/tell: what is said of a training is what its scores say, whatever it came to."""
 
+import tomllib
+from pathlib import Path
+
+import nbformat
 import numpy as np
 import pytest
 import torch
+from helpers import NOTEBOOKS, seeded
+from unbraid import MovingDigits, load_digits
+from unbraid.course import tell as module
 from unbraid.course.tell import tell
+from unbraid.lessons import n12, n15
 
 APART, TOGETHER = [[0.94, -0.05], [0.02, 0.93]], [[0.0, 0.03], [0.91, 0.92]]
 TWICE, DROPPED = [[0.8, 0.1], [0.7, 0.9]], [[0.9, 0.1], [0.0, 0.2]]
@@ -59,6 +67,13 @@ def train_circles(*moments):
             ["between 500 and 1,000 factor 0 and factor 1 let it go."],
         ),
         (
+            [[[0.8, 0.46], [-0.1, -0.2]]],
+            [
+                "orange digit (R² 0.80); an R² is near ½, so look at the freeze.",
+                "Factor 1 encodes neither digit (R² at most 0.00).\n",
+            ],
+        ),
+        (
             [APART, NONE, NONE],
             ["diverged, as none of 20", "At update 1,000 its numbers were no longer finite."],
         ),
@@ -89,8 +104,18 @@ SLANTED, MIXED = [[0.8, 0.06, 0.0, 0.83], [0.21, 0.81, 0.88, 0.04]], [[0.5] * 4,
                 "Before: not decided (500).",
             ],
         ),
-        (MIXED, ["not decided, as 12 of 20", "Factor 0 alone encodes none", "orange x (0.50 and"]),
-        ([[0.9] * 4, [0.0] * 4], ["all in one, as 1 of 20", "Factor 1 alone encodes none"]),
+        (
+            MIXED,
+            [
+                "not decided, as 12 of 20",
+                "0 alone encodes no coordinate",
+                "orange x (0.50 and 0.40)",
+            ],
+        ),
+        (
+            [[0.9] * 4, [0.0] * 4],
+            ["all in one, as 1 of 20", "Factor 1 alone encodes no coordinate."],
+        ),
         ([[0.0, np.inf, 0.0, 0.0]] * 2, ["diverged, as none of 20 recorded ones."]),
     ],
 )
@@ -169,3 +194,23 @@ def test_a_training_of_swaps_is_told_by_whose_direction_they_have(capsys, with_d
     assert [each for each in said if each not in heard] == []
     broken = hear(capsys, "32", ([[1, 70.0, 7.0, np.inf, 11.0], [2, *[np.nan] * 4]], shares))
     assert "after 2 updates: diverged, as none of 5" in broken and "At update 1 its" in broken
+
+
+def test_a_model_that_diverged_has_no_scores():
+    model, film = n12.small_model(0.1, 0), MovingDigits(load_digits("test"), 32, 5)
+    clips = film(40, seeded())
+    places = torch.zeros(40, 4)
+    assert np.isfinite(n12.know_places(model, clips)).all()
+    model.filter.posterior.log_variance.bias.data[3] = np.nan
+    assert np.isnan(n12.know_places(model, clips)).all()
+    assert np.isnan(n15.know(model, clips.frames, places)).all()
+
+
+@pytest.mark.parametrize("page", ["12"])
+def test_the_stored_outcome_is_the_one_that_the_page_shows(page):
+    stored = tomllib.loads(Path(module.__file__).with_name("stored.toml").read_text("utf8"))
+    (path,) = (path for path in NOTEBOOKS if path.name.startswith(page))
+    (cell,) = (cell for cell in nbformat.read(path, 4).cells if f'tell("{page}"' in cell.source)
+    said = "".join(output.get("text", "") for output in cell.outputs)
+    assert f" updates: {stored[page]}, as " in said
+    assert f"The training stored with this page: {stored[page]}.\n" in said

@@ -14,6 +14,7 @@ import pandas as pd
 
 from unbraid import records
 from unbraid.checks import check_field, check_name
+from unbraid.course.plots import write_number
 
 DIVERGED = "diverged"
 DIGITS = ("orange", "blue")
@@ -101,7 +102,9 @@ def name_digits(factor: int, scores: np.ndarray) -> str:
     """Which digits a factor encodes, by its R² of orange and blue."""
     pairs = zip(DIGITS, scores, strict=True)
     held = [f"the {name} digit (R² {value:.2f})" for name, value in pairs if value > 0.5]
-    what = " and ".join(held) or f"neither digit (R² at most {scores.max():.2f})"
+    what = " and ".join(held) or f"neither digit (R² at most {max(scores.max(), 0):.2f})"
+    if np.any(abs(scores - 0.5) < 0.1):
+        what += "; an R² is near ½, so look at the freeze"
     return f"Factor {factor} encodes {what}."
 
 
@@ -130,13 +133,18 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
         for factor in (0, 1):
             own = (scores[factor] >= 0.6) & (scores[1 - factor] <= 0.3)
             listed = [f"{COORDINATES[k]} ({scores[factor, k]:.2f})" for k in own.nonzero()[0]]
-            reasons.append(f"Factor {factor} alone encodes {', '.join(listed) or 'none'} (R²).")
+            what = ", ".join(listed) or "no coordinate"
+            reasons.append(f"Factor {factor} alone encodes {what}.")
             rest &= ~own
         pairs = [
-            f"{COORDINATES[k]} ({' and '.join(f'{v:.2f}' for v in scores[:, k])})"
+            f"{COORDINATES[k]} ({' and '.join(map(write_number, scores[:, k]))})"
             for k in rest.nonzero()[0]
         ]
-        reasons += [f"Shared, or in neither: {', '.join(pairs)}."] if pairs else []
+        reasons += (
+            [f"Shared, or in neither (R² from factors 0 and 1): {', '.join(pairs)}."]
+            if pairs
+            else []
+        )
         before = [f"{name_grouping(each[1])} ({each[0]:,})" for each in moments[:-1]]
         reasons += [f"Before: {', '.join(before)}."] if before else []
     table = pd.read_csv(records.results() / "independent/bounce/quick/own_bounce.csv")
