@@ -34,6 +34,7 @@ def contents(paths):
 def house(tmp_path, monkeypatch):
     """The folder of an empty clone, an empty cache and a mirror."""
     (tmp_path / "clone" / "data").mkdir(parents=True)
+    (tmp_path / "mirror").mkdir()
     for variable, name in (("HOME", "clone"), ("CACHE", "cache"), ("MIRROR", "mirror")):
         monkeypatch.setenv(f"UNBRAID_{variable}", str(tmp_path / name))
     return tmp_path
@@ -71,6 +72,12 @@ def test_the_clone_comes_before_the_cache_before_the_mirror(house, offer):
         assert fetch.find("thing") == {name: house / place / "thing" / name for name in CONTENT}
         assert fetch.fetch("thing") == fetch.files("thing") == fetch.find("thing")
     assert list(fetch.find("thing", ["deep/b.bin"])) == ["deep/b.bin"]
+
+
+def test_a_mirror_that_is_no_folder_is_named(house, monkeypatch):
+    monkeypatch.setenv("UNBRAID_MIRROR", "https://mirror.example")
+    with pytest.raises(ValueError, match="^UNBRAID_MIRROR: expected a folder.*mirror.example"):
+        fetch.locate("mnist")
 
 
 def test_a_damaged_file_is_never_used(house, offer):

@@ -293,6 +293,7 @@ FAULTS = (  # the field, and the call
     ("factor 'y': .*found <function", lambda: leak(factor=leak)),
     # names
     ("poses: .*list of names", lambda: sprites.visible_attributes("walk front 0")),
+    ("size: .*did you mean 32", lambda: checks.check_name("size", 40, [8, 16, 32, 64, 128])),
     ("poses: .*did you mean", lambda: sprites.visible_attributes(["walk front 9"])),
     ("poses: .{,2000}$", lambda: sprites.visible_attributes(["walk"])),
     ("dynamic: .*found True", lambda: checks.check_names("dynamic", True)),

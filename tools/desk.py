@@ -53,14 +53,16 @@ TEXTS = ("text/html", "text/markdown", "text/latex", "image/svg+xml")
 # text is left out of the search, because whatever marks pictures and sounds can mark a program.
 ELEMENTS = "script|iframe|frame|object|embed|applet|meta|base|link|form"
 ADDRESSES = r"javascript:|href\s*=[\s\"']*data:|=[\s\"']*data:(?!(?:image|audio|video)/)"
-# What a page fetches by itself tells another machine who looks at it.
-HOST = r"(?:https?:|ftp:)?//"
-ELSEWHERE = rf"[\s\"']*{HOST}"
-REMOTE = rf"\b(?:src|srcset|poster|background)\s*={ELSEWHERE}|!\[[^]]*\]\(\s*<?{HOST}"
-DRAWN = rf"<(?:image|use)\b[^>]*href\s*={ELSEWHERE}"
-STYLES = rf"@import\b|\burl\({ELSEWHERE}"
+# What a page fetches by itself tells another machine who looks at it: only what stands in the
+# output itself may be shown. A link, <a href=...>, waits for a click.
+FETCHED = r"\b(?:src|poster|background)\s*=(?![\s\"']*data:(?:image|audio|video)/)|\bsrcset\s*="
+DRAWN = r"(?<!<a )\bhref\s*=(?![\s\"']*\#)"
+STYLES = r"@import\b|\b(?:url|src|image|image-set|cross-fade)\((?![\"']?\#)"
+ESCAPED = r"<style[^>]*>[^<]*\\|<[^<>]*=[^<>]*\\[0-9a-f]"  # letters of a style as their numbers
+PICTURED = r"!\[[^]]*\]\s*(?!\()|!\[[^]]*\]\(\s*<?(?:(?!data:image/|attachment:)[a-z]+:|//|[^)]*\\)"
 PROGRAM = re.compile(
-    rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|\bformaction\b|{ADDRESSES}|{REMOTE}|{DRAWN}|{STYLES}",
+    rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|\bformaction\b|{ADDRESSES}|{FETCHED}|{DRAWN}|{STYLES}"
+    rf"|{ESCAPED}|{PICTURED}",
     re.IGNORECASE,
 )
 Cells = list[NotebookNode]

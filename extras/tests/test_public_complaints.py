@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import time
+import zipfile
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import numpy as np
@@ -11,7 +13,7 @@ import pandas as pd
 import pytest
 from unbraid import leakage_matrix, ross
 from unbraid.files import write_atomically
-from unbraid_extras import own_data, own_files, tables
+from unbraid_extras import arrays, outputs, own_data, own_files, own_tables, tables
 
 
 def record(path, count):
@@ -122,3 +124,41 @@ def test_lines_that_a_further_column_tells_apart_are_refused_with_the_remedy(tmp
         own_data.load(tmp_path / "long.csv")
     with pytest.raises(ValueError, match=r"header=\[0, 1, 2\]"):
         tables.check_names(["scorer", "net", "net"], "a", None)
+
+
+def test_a_packed_file_is_weighed_before_it_is_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "codes.npz"
+    np.savez_compressed(path, code=np.zeros((1000, 1000)))
+    free = SimpleNamespace(available=5e6)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    with pytest.raises(ValueError, match="at most 5 MB, which are free.*found 8 MB"):
+        arrays.read_arrays(path, "codes")
+    free.available = 9e6
+    assert arrays.read_arrays(path, "codes")["code"].shape == (1000, 1000)
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("code.npy", b"")
+    with pytest.raises(ValueError, match="names that differ"):
+        arrays.read_arrays(path, "codes")
+
+
+@pytest.mark.parametrize(
+    "text, is_own",
+    (
+        ('{"made_by": "unbraid_extras measure", "x": 1}', True),
+        ('{"mine": "as \\"unbraid_extras measure\\" says"}', False),
+        ('{"tools": ["unbraid_extras measure"]}', False),
+        ('<!doctype html><p>I ran "unbraid_extras measure"', False),
+    ),
+)
+def test_a_file_that_merely_names_the_program_is_not_its_own(text, is_own, tmp_path):
+    (tmp_path / "a").write_text(text)
+    assert outputs.is_made_by(tmp_path / "a", "unbraid_extras measure") == is_own
+
+
+def test_wide_arrays_are_refused_in_seconds():
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 20_000)))
+    table.iloc[:9, 7] = -999
+    begun = time.process_time()
+    said = own_tables.doubt_gaps(table)
+    assert any(each.startswith("Careful: -999 in 15% of 7:") for each in said)
+    assert len(said) < 20 and time.process_time() - begun < 20

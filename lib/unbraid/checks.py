@@ -51,6 +51,8 @@ def check_name(field: str, name: object, names: Iterable) -> None:
     expected = f"one of {some}" if listed else "no name, since there is none"
     message = f"{field}: expected {expected}, found {shorten(repr(name))}"
     close = get_close_matches(str(name).lower(), listed, 1)
+    if isinstance(name, Real) and all(isinstance(each, Real) for each in names):
+        close = [str(each) for each in sorted(names, key=lambda each: abs(each - name))[:1]]
     raise SettingsError(f"{message}; did you mean {close[0]}?" if close else message)
 
 

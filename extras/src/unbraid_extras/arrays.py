@@ -99,11 +99,13 @@ def read_named(path: Path, field: str) -> Arrays:
         head = file.read(40)
     is_text = len(head) > 0 and head.isascii() and b"\0" not in head  # such as a page, a pointer
     check_field(not is_text, f"{field}: {path.name}", "arrays (fetch it again)", f"text, {head!r}")
+    if is_packed := zipfile.is_zipfile(path):
+        weigh(path, field)
     try:
         if path.suffix.lower() in (".pt", ".pth"):
             import torch  # imported lazily, because it takes a second
 
-            if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+            if is_packed and (damaged := zipfile.ZipFile(path).testzip()):
                 raise ValueError(f"{damaged} has other bytes than were written")
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
@@ -124,6 +126,22 @@ def read_named(path: Path, field: str) -> Arrays:
         reason = str(error).partition("\n")[0] or type(error).__name__
         remedy = "write arrays with numpy.savez (objects .astype(str)), or tensors with torch.save"
         raise ValueError(f"{field}: {path.name} cannot be read ({reason}); {remedy}") from None
+
+
+def weigh(path: Path, field: str) -> None:
+    """Refuse a packed file whose arrays need more memory than is free, or that has a name twice."""
+    import psutil  # imported lazily, because only packed files need it
+
+    members = zipfile.ZipFile(path).infolist()
+    need, free = sum(each.file_size for each in members), psutil.virtual_memory().available
+    expected = (
+        f"arrays of at most {free / 1e6:.0f} MB, which are free (fewer rows, or floats of 32 bits)"
+    )
+    check_field(need < free, f"{field}: {path.name}", expected, f"{need / 1e6:.0f} MB")
+    names = [each.filename for each in members]
+    check_field(
+        len(set(names)) == len(names), f"{field}: {path.name}", "names that differ", "one twice"
+    )
 
 
 # ---- checks

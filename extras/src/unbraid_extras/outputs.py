@@ -22,7 +22,9 @@ from unbraid import __version__
 from unbraid.checks import check_field
 from unbraid.files import digest
 
-HEAD = 4096  # bytes of a file in which it says what made it
+HEAD = 4096  # bytes of a file in which it says what made it, at its beginning
+BEGINS = r'\s*(?:{\s*"made_by":\s*|<!doctype html>(?:\s*<(?:html|meta charset)[^>]*>){2}\s*'
+BEGINS += '<meta name="generator" content=)'
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas")
 
 
@@ -66,7 +68,8 @@ def is_made_by(path: Path, made_by: str) -> bool:
     if not path.is_file():
         return False
     with open(path, "rb") as file:
-        return f'"{made_by}"'.encode() in file.read(HEAD)
+        head = file.read(HEAD).decode(errors="replace")
+    return re.match(rf'{BEGINS}"{re.escape(made_by)}"', head) is not None
 
 
 def is_in(path: Path, place: Path) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unbraid.checks import check_name, check_names, refuse
+from unbraid.checks import check_field, check_name, check_names, refuse
 from unbraid.files import write_atomically
 
 DAY = 86_400  # seconds
@@ -94,6 +94,8 @@ def locate(name: str) -> dict[str, Path]:
     check_name("source", name, SOURCES)
     mirror, root = os.environ.get("UNBRAID_MIRROR"), repository_root()
     places = [Path(mirror).expanduser().resolve()] if mirror else []
+    for place in places:
+        check_field(place.is_dir(), "UNBRAID_MIRROR", "a folder", f"{mirror!r}, which is none")
     places += [cache_directory(), *([root / "data"] if root else [])]
     paths: dict[str, Path] = {}
     for folder in [place / name for place in places]:  # the last one wins
