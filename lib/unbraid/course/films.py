@@ -208,12 +208,13 @@ def explore(
     elif not prepared:
         draw()
     else:
-        shown = gather(draw, {}, UNTOUCHED)
-        views = {name_values({name: usual[name] for name in names}, controls): shown["text/html"]}
+        first, views = {name: usual[name] for name in names}, {}
         for arguments in prepared:
-            label = name_values({name: usual[name] for name in names} | arguments, controls)
+            label = name_values(first | arguments, controls)
             view = gather(draw, arguments, Hand(label))
             views[label] = PNG.sub(shrink, view["text/html"])
+        shown = gather(draw, {}, UNTOUCHED)  # the last call, whose choice a page may go on with
+        views = {name_values(first, controls): shown["text/html"]} | views
         display(shown | {"text/html": choose_by_button(draw.__name__, views)}, raw=True)
 
 
