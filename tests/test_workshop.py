@@ -19,7 +19,8 @@ from tools import desk, editions, files
 from tools import workshop as edition
 
 EDITIONS = sorted({number for number, *_ in VARIANTS})
-FAULTS = {}  # of instruments: one that the last check sees; for models it is the KL term's
+# Of instruments: a fault that the last check sees. For models it is the KL term's.
+FAULTS = {"33": ("true_clip", "9 * (of_s // 9) + of_d % 9", "of_d")}
 each_edition = pytest.mark.parametrize("number", EDITIONS)
 weekly = pytest.mark.skipif(not os.environ.get("UNBRAID_MUTANTS"), reason="a weekly job runs this")
 
@@ -294,3 +295,14 @@ def test_what_is_not_right_is_said_when_it_is_written(tmp_path, monkeypatch, cap
     workshop.save("11", [inspect.getsource(lesson)])
     said = capsys.readouterr().out
     assert "not checked" in said and "Filter.predict" in said and "kl," not in said
+
+
+def test_what_rewards_a_copier_is_not_right():
+    """And by the lesson's own instruments all holds: a check compares with them alone."""
+    notebook, lesson = import_module(f"{workshop.__name__}.n33"), read_lesson("33")
+    found = notebook.PARTS["the copier"].run(vars(lesson), None)
+    assert all(each for each in found.values() if each.dtype == torch.bool)
+    names = {}
+    exec(inspect.getsource(lesson).replace("9 * (of_s // 9) + of_d % 9", "of_d"), names)
+    verdict = workshop.check("33", "the copier", *map(names.get, notebook.WANTED))
+    assert "the copier has fewer" in verdict.text and "true clip" in verdict.text

@@ -26,7 +26,47 @@ MEAN = "torch.stack(each).mean(0)"
 EPS = "torch.randn_like(q[0])"
 RESUME = "in resume(path, updates, **parts)"
 
+TRUE = "return 9 * (of_s // 9) + of_d % 9"
+NEAREST = """distances = torch.cdist(made.flatten(1), real.flatten(1))  # (n, N)
+    return distances.argmin(1).numpy()"""
+SEARCH = "return [int(np.{}([{} for x in real])) for m in made]"
+DIFFER = """differ = right != other
+    return (judged == right)[differ].mean(), (judged == other)[differ].mean()"""
+COUNT = """a = b = n = 0
+    for j, r, o in zip(judged, right, other):
+        if {}:
+            n, a, b = n + 1, a + (j == r), b + (j == o)
+    return {}"""
+TERMS = "return -(p * np.log(np.where(p > 0, p, 1))).sum(-1)  # 0 ln 0 = 0"
+MARGINAL = "marginal = entropy(p.mean(0))  # H(y)"
+
 VARIANTS = [
+    ("33", "true_clip", TRUE, "return of_s + of_d % 9 - of_s % 9"),
+    ("33", "find_nearest", NEAREST, SEARCH.format("argmin", "((m - x) ** 2).sum()")),
+    (
+        "33",
+        "find_nearest",
+        NEAREST,
+        "return (made[:, None] - real).square().sum((2, 3, 4, 5)).argmin(1).numpy()",
+    ),
+    ("33", "donor_shares", DIFFER, COUNT.format("r != o", "a / n, b / n")),
+    ("33", "entropy", TERMS, "return -np.sum(p * np.log(p + 1e-12), axis=-1)"),
+    (
+        "33",
+        "entropy",
+        TERMS,
+        "terms = [np.where(q > 0, -q * np.log(np.maximum(q, 1e-300)), 0) for q in p.T]\n"
+        "    return sum(terms)",
+    ),
+    (
+        "33",
+        "entropy",
+        TERMS,
+        "return torch.special.entr(torch.tensor(p)).sum(-1).numpy()",
+    ),
+    ("33", "compute_scores", MARGINAL, "marginal = entropy(sum(p) / len(p))"),
+    ("33", "compute_scores", "entropy(p).mean()", "sum(entropy(row) for row in p) / len(y)"),
+    ("33", "Copier.encode", "torch.zeros(len(x), 1)", "x.mean(1)"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("i != j", MEAN)),
     ("11", "IndependentPrediction.loss", "error.mean()", "error.sum() / x.shape[0] / x.shape[1]"),
     ("32", "draw", EPS, "torch.empty(q[0].shape).normal_()"),
@@ -184,6 +224,51 @@ D_OF_0 = "torch.zeros(*x.shape[:2], d)"
 RELU = "[layer, nn.ReLU()] for layer in down"
 ALL_UP = "for layer in up), decoder)"
 MUTANTS = [
+    ("33", "true_clip", TRUE, "return of_d // 9 * 9 + of_s % 9", "exchanged"),
+    ("33", "true_clip", TRUE, "return of_d", "which a copier paints"),
+    ("33", "true_clip", TRUE, "return 9 * of_s // 9 + of_d % 9", "without fractions"),
+    (
+        "33",
+        "true_clip",
+        TRUE,
+        "return [9 * (a // 9) + b % 9 for a, b in zip(of_s, of_d)]",
+        "two whole",
+    ),
+    ("33", "find_nearest", NEAREST, SEARCH.format("argmin", "abs(m - x).sum()"), "absolute errors"),
+    ("33", "find_nearest", NEAREST, SEARCH.format("argmin", "(m - x).sum() ** 2"), "signs cancel"),
+    ("33", "find_nearest", NEAREST, SEARCH.format("argmax", "(m * x).sum()"), "bright clip"),
+    (
+        "33",
+        "find_nearest",
+        NEAREST,
+        SEARCH.format("argmin", "((m[0] - x[0]) ** 2).sum()"),
+        "first frames",
+    ),
+    ("33", "find_nearest", "argmin(1).numpy()", "min(1)", "`indices`"),
+    ("33", "donor_shares", DIFFER, COUNT.format("True", "a / n, b / n"), "donors agree count"),
+    (
+        "33",
+        "donor_shares",
+        DIFFER,
+        COUNT.format("r != o and j in (r, o)", "a / n, b / n"),
+        "third class",
+    ),
+    ("33", "donor_shares", DIFFER, COUNT.format("r != o", "a / n, 1 - a / n"), "rest of the first"),
+    (
+        "33",
+        "donor_shares",
+        DIFFER,
+        COUNT.format("r != o", "a / len(right), b / len(right)"),
+        "all swaps",
+    ),
+    ("33", "entropy", TERMS, "return -(p * np.log(p)).sum(-1)", "0 ln 0"),
+    ("33", "entropy", TERMS, "return -(p * np.log2(p + 1e-12)).sum(-1)", "bits"),
+    ("33", "entropy", TERMS, "return -(p * np.log(p + 1e-12)).sum(1)", "a single row"),
+    ("33", "compute_scores", MARGINAL, "marginal = entropy(p).mean()", "mean row"),
+    ("33", "compute_scores", "entropy(p).mean()", "entropy(p)", "`mean` is missing"),
+    ("33", "compute_scores", "conditional, marginal\n", "marginal, conditional\n", "are exchanged"),
+    ("33", "Copier.encode", "torch.zeros(len(x), 1)", "torch.zeros(1)", "a row for each"),
+    ("33", "Copier.decode", 'codes["dynamic"]', 'codes["static"]', "the swaps"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("i < j", MEAN), "Both orders count"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("True", MEAN), "with itself as well"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("i != j", "sum(each)"), "sum over the pairs"),

@@ -2,14 +2,16 @@
 
 `python -m tools export` writes lib/unbraid/lessons/n11.py from notebook 11, and so on. A module has
 the functions and classes of the page's own cells, word for word, with the imports and the
-constants that they need. Left out is what belongs to an exercise, what draws, and what needs other
-things of the page, such as its data.
+constants that they need. Left out is what belongs to an exercise, what draws, what needs other
+things of the page, such as its data, and of a page of instruments what its workshop does not need.
 """
 
 import ast
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 
+from unbraid.course.workshop import EDITIONS, NUMBERS
 from unbraid.files import write_atomically
 from unbraid.lessons import list_free, read_statements
 
@@ -18,6 +20,7 @@ from tools import files
 FOLDER = files.ROOT / "lib" / "unbraid" / "lessons"
 CHAPTERS = [path.stem[1:] for path in sorted(FOLDER.glob("n[0-9]*.py"))]  # a new one: empty
 DRAWING = {"plt", "plots"}
+INSTRUMENTS = {*EDITIONS} - {*NUMBERS.values()}  # the workshop's without a model
 
 
 def renew() -> list[Path]:
@@ -32,6 +35,9 @@ def write_module(number: str, folder: Path | None = None) -> str:
     """The source of a chapter's module. folder: of the notebooks, else those of the clone."""
     page = Page(*files.select_notebooks(folder, number))
     wanted = page.list_kept()
+    if number in INSTRUMENTS:
+        typed = import_module(f"unbraid.course.workshop.n{number}").WANTED
+        wanted = [name for name in wanted if name in page.find_needed({*typed})]
     needed = set().union(*(page.uses[name] for name in wanted)) - set(wanted)
     constants = [name for name in page.sources if name in needed and page.is_constant(name)]
     needed = needed.union(*(page.uses[name] for name in constants)) - set(constants)
@@ -80,6 +86,11 @@ class Page:
         while lost := [name for name in kept if self.uses[name] - known - {*kept}]:
             kept = [name for name in kept if name not in lost]
         return kept
+
+    def find_needed(self, names: set[str]) -> set[str]:
+        """These definitions and those that they use."""
+        used = set().union(*(self.uses[name] for name in names)) & self.definitions
+        return names if used <= names else self.find_needed(names | used)
 
     def is_constant(self, name: str) -> bool:
         """Whether a name is in capitals, and its value follows from imports and constants alone."""
