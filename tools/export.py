@@ -96,7 +96,7 @@ class Page:
         """Whether a name is in capitals, and its value follows from imports and constants alone."""
         if name not in self.sources or name in self.definitions or not name.isupper():
             return False
-        used = self.uses[name] - (self.imports.keys() - DRAWING)
+        used = self.uses[name] - (self.imports.keys() - DRAWING) - {name}  # its value before
         return all(map(self.is_constant, used))
 
     def write_imports(self, names: set[str]) -> str:
