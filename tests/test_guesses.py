@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -148,27 +147,27 @@ def test_a_folder_that_cannot_be_written_keeps_a_guess_for_the_session(shown, tm
 
 def test_pages_write_at_once_and_a_workshop_beside_its_desk(tmp_path):
     program = "from unbraid.course import guesses; guesses.show = str\n"
-    program += "for _ in range(50): guesses.guess(*{})"
+    program += "for _ in range(50): guesses.guess('{0}', '{1}'); guesses.guess('{2}', '{3}')"
     (tmp_path / "workshop").mkdir()
-    answers = {key: question["answer"] for key, question in guesses.QUESTIONS.items()}
-    some = list(answers.items())[:4]
-    places = (tmp_path, tmp_path / "workshop", tmp_path, tmp_path / "workshop")
-    run = partial(subprocess.Popen, text=True)
+    own, other = ((KEY, WRONG), ("31.drawn", "nothing"))
     jobs = [
-        run([sys.executable, "-c", program.format(pair)], cwd=place)
-        for pair, place in zip(some, places, strict=True)
+        subprocess.Popen(
+            [sys.executable, "-c", program.format(*pair, "20.bars", "mean")], cwd=place
+        )
+        for pair, place in ((own, tmp_path), (other, tmp_path / "workshop"))
     ]
-    assert [job.wait() for job in jobs] == [0] * 4
-    assert {file.name: file.read_text() for file in (tmp_path / ".guesses").iterdir()} == dict(some)
+    assert [job.wait() for job in jobs] == [0, 0]
+    kept = {file.name: file.read_text() for file in (tmp_path / ".guesses").iterdir()}
+    assert kept == dict([own, other, ("20.bars", "mean")])
+    assert list((tmp_path / "workshop").iterdir()) == []
 
 
-def test_a_kernel_that_starts_anew_knows_what_was_said(tmp_path):
-    opening = "from unbraid.course.guesses import guess, reveal"
-    outputs = []
-    for line in (f'guess("{KEY}", "{WRONG}")', "0"):
-        cells = [new_code_cell(line) for line in (opening, line, f'reveal("{KEY}")')]
-        book = new_notebook(cells=cells)
-        NotebookClient(book, resources={"metadata": {"path": str(tmp_path)}}).execute()
-        outputs.append(book.cells[-1].outputs[0].data["text/markdown"])
-    assert outputs[0] == outputs[1] and outputs[0].startswith(f"You said *{WRONG}*, but")
-    assert [path for path in Path(tmp_path).iterdir()] == [tmp_path / ".guesses"]
+def test_another_session_knows_what_a_kernel_kept(shown, tmp_path):
+    lines = ("from unbraid.course.guesses import guess, reveal", f'guess("{KEY}", "{WRONG}")')
+    cells = [new_code_cell(line) for line in (*lines, f'reveal("{KEY}")')]
+    book = new_notebook(cells=cells)
+    NotebookClient(book, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    guesses.reveal(KEY)
+    (output,) = book.cells[-1].outputs
+    assert shown == [output.data["text/markdown"]] and f"*{WRONG}*, but here" in shown[0]
+    assert [path.name for path in tmp_path.iterdir()] == [".guesses"]

@@ -9,7 +9,7 @@ import contextlib
 import tomllib
 from pathlib import Path
 
-from unbraid.checks import check_name, check_type
+from unbraid.checks import check_name, check_type, shorten
 from unbraid.files import write_atomically
 
 # For each key the choices, the answer, and a sentence that says why.
@@ -27,7 +27,8 @@ def guess(key: str, choice: object = "") -> None:
     choices = list_choices(key)
     alike = [each for each in choices if fold(each) == fold(choice)]
     if fold(choice) and not alike:
-        show(f"*{choice}* is none of the choices. Please write one of them: {', '.join(choices)}.")
+        listed = ", ".join(f"*{each}*" for each in choices)
+        show(f"*{shorten(choice)}* is none of the choices. Please write one of them: {listed}.")
         return
     word = "".join(alike)
     said[key] = word
