@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from unbraid.checks import check_type, check_whole
 from unbraid.course import plots
+from unbraid.course.images import HAND, Hand
 from unbraid.support.progress import is_watched
 
 Step = TypeVar("Step")
@@ -36,12 +37,16 @@ def watch(
     check_whole(0, updates=updates)
     place, step = uuid4().hex, 0
 
-    def show() -> None:
+    def show(is_last: bool = False) -> None:
         figure = draw()
         check_type(Figure, figure=figure)
         figure.suptitle(f"update {step:,} of {updates:,}" if updates else f"update {step:,}")
-        with plt.rc_context({"savefig.bbox": "standard"}):  # whole figures are of one size
-            plots.show(figure, alt, place)
+        hurried = HAND.set(Hand(is_fast=not is_last))
+        try:
+            with plt.rc_context({"savefig.bbox": "standard"}):  # the last is no smaller
+                plots.show(figure, alt, place)
+        finally:
+            HAND.reset(hurried)
 
     spent = took = begun = shown = 0.0
     for step, given in enumerate(training, 1):
@@ -59,4 +64,4 @@ def watch(
             spent += took
         if step == 1:  # the first figure is a slow one, which does not count
             spent, begun = 0.0, shown
-    show()
+    show(is_last=True)
