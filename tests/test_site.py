@@ -76,7 +76,7 @@ def test_solutions_are_folded_and_what_checks_is_gone(source):
     for path in files.select_notebooks():
         cells = nbformat.read(source / "notebooks" / path.name, 4).cells
         tags = [set(files.tags(cell)) for cell in cells if cell.cell_type == "code"]
-        assert not any(each & {"check", "expectation"} for each in tags)
+        assert not any(each & {"check", "expectation", "guess"} for each in tags)
         solutions = [each for each in tags if "solution" in each]
         assert len(solutions) >= 3 and all("hide-cell" in each for each in solutions)
 
