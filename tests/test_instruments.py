@@ -25,7 +25,7 @@ def test_the_instruments_of_13(define):
     own = np.concatenate([places, random.normal(size=(2, rows, units - 2))], 2)  # (2, N, d)
     now, later = (np.hstack(own + 0.3 * random.normal(size=own.shape)) for _ in range(2))
     pairs = SimpleNamespace(before=now, after=later, places=places, sd=np.ones_like(now))
-    shown = define("13", "spoil", "inspect", N=rows, seed=0)
+    shown = define("13", "correlate", "spoil", "inspect", N=rows, seed=0)
 
     def inspect(codes):
         return np.array(shown.inspect(codes, 0, places[1]))
@@ -48,7 +48,8 @@ def test_freezing_shows_a_leak_that_the_decoder_reads(define):
             return torch.nn.functional.one_hot(columns, 8).float()[:, :, :, None]
 
         model = SimpleNamespace(code_names=[*walk], encode=lambda clip: walk, decode=decode)
-        _, decoded, frozen, _ = define("13", "freeze").freeze(model, clip)
+        shown = define("13", "freeze", "freeze_each")
+        _, decoded, frozen, _ = shown.freeze_each(model, clip)
         return not torch.equal(decoded[:, 1], frozen[:, 1])  # the blue plane
 
     assert move(reads=0.5) and not move(reads=0.0)

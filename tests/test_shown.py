@@ -71,7 +71,7 @@ def test_the_pairs_of_13(define, sampler):
     """All pairs of a clip, and one pair of each."""
     model = IndependentPrediction(**SMALL).eval()
     eight = MovingDigits(sampler.digits, 32, 8, motion="circle", speeds=(0.5, -0.9))
-    shown = define("13", "find_pairs", seed=5, N=40, sampler=eight)
+    shown = define("13", "sample_codes", "find_pairs", seed=5, N=40, sampler=eight)
     for apart in (True, False):
         pairs = shown.find_pairs(model, apart=apart)
         expected = collect_pairs(model, eight, 40, seeded(1005), apart=apart)
@@ -85,7 +85,7 @@ def test_13_reads_which_half_of_the_units_knows_a_digit(define):
     places = random.uniform(size=(2, 400, 2))
     units = np.concatenate([*places, random.normal(size=(400, 2))], 1)  # (400, 6)
     pairs = SimpleNamespace(after=units, places=places)
-    shown = define("13", "read_scores", N=400, find_pairs=lambda model, means: pairs)
+    shown = define("13", "score_places", "read_scores", find_pairs=lambda model, means: pairs)
     for order, known in (
         ([0, 1, 4, 2, 3, 5], [[1, 0], [0, 1]]),
         ([4, 2, 3, 0, 1, 5], [[0, 1], [1, 0]]),

@@ -40,6 +40,31 @@ COUNT = """a = b = n = 0
 TERMS = "return -(p * np.log(np.where(p > 0, p, 1))).sum(-1)  # 0 ln 0 = 0"
 MARGINAL = "marginal = entropy(p.mean(0))  # H(y)"
 
+MIDDLE = "now, later = now - now.mean(0), later - later.mean(0)"
+MATRIX = "return now.T @ later / np.where(sizes > 0, sizes, 1)  # constant unit: 0"
+BLOCKS = """first, second = C[:half, :half] ** 2, C[half:, half:] ** 2
+    return (first.sum() + second.sum()) / (C**2).sum()"""
+ORDERS = """orders = [random.permutation(len(C)) for _ in range(tries)]
+    return np.mean([inside(C[np.ix_(order, order)]) for order in orders])"""
+WAIT = """frozen[:, 2:] = codes[name][:, 1:2]
+    return model.decode({**codes, name: frozen})"""
+CHANGES = """pictures = torch.stack(list(map(model.decode, [*mixed, other])))
+    changes = (pictures - decoded).square().flatten(1).mean(1)
+    return changes[:-1] / changes[-1]"""
+CHANGE = """whole = (model.decode(other) - decoded).square().sum()
+    use = []
+    for name in model.code_names:
+        picture = model.decode({})
+        use.append({} / whole)
+    return {}"""
+SQUARES = "(picture - decoded).square().sum()"
+FITS = """learnt = KNeighborsRegressor(15).fit(units[:half], place[:half])
+            scores.append(learnt.score(units[half:], place[half:]))"""
+BY_HAND = """far = ((units[half:, None] - units[:half]) ** 2).sum(2)
+            found = np.stack([place[n].mean(0) for n in far.argsort(1)[:, :15]])
+            error = ((found - place[half:]) ** 2).sum(0)
+            scores.append(np.mean(1 - error / ((place[half:] - {}) ** 2).sum(0)))"""
+
 VARIANTS = [
     ("33", "true_clip", TRUE, "return of_s + of_d % 9 - of_s % 9"),
     ("33", "find_nearest", NEAREST, SEARCH.format("argmin", "((m - x) ** 2).sum()")),
@@ -67,6 +92,88 @@ VARIANTS = [
     ("33", "compute_scores", MARGINAL, "marginal = entropy(sum(p) / len(p))"),
     ("33", "compute_scores", "entropy(p).mean()", "sum(entropy(row) for row in p) / len(y)"),
     ("33", "Copier.encode", "torch.zeros(len(x), 1)", "x.mean(1)"),
+    ("13", "correlate", MATRIX, "return np.nan_to_num(now.T @ later / sizes)"),
+    (
+        "13",
+        "correlate",
+        MIDDLE,
+        "units = now.shape[1]\n"
+        "    both = np.corrcoef(now.T, later.T)[:units, units:]\n"
+        "    return np.where(np.isnan(both), 0, both)",
+    ),
+    (
+        "13",
+        "correlate",
+        MIDDLE,
+        "C = torch.zeros(now.shape[1], later.shape[1])\n"
+        "    for j, a in enumerate(torch.tensor(now).T):\n"
+        "        for k, b in enumerate(torch.tensor(later).T):\n"
+        "            if a.std() > 0 and b.std() > 0:\n"
+        "                C[j, k] = ((a - a.mean()) * (b - b.mean())).mean() / a.std() / b.std()\n"
+        "    return C * len(now) / (len(now) - 1)",
+    ),
+    (
+        "13",
+        "inside",
+        BLOCKS,
+        "own = total = 0\n"
+        "    for j, row in enumerate(C):\n"
+        "        for k, c in enumerate(row):\n"
+        "            own, total = own + c**2 * (j // half == k // half), total + c**2\n"
+        "    return own / total",
+    ),
+    (
+        "13",
+        "inside_by_chance",
+        ORDERS,
+        "total = 0\n"
+        "    for _ in range(tries):\n"
+        "        some = np.zeros(len(C), bool)\n"
+        "        some[random.choice(len(C), len(C) // 2, replace=False)] = True\n"
+        "        total += (C[some[:, None] == some] ** 2).sum() / (C**2).sum()\n"
+        "    return total / tries",
+    ),
+    (
+        "13",
+        "inside_by_chance",
+        ORDERS,
+        "draws = torch.Generator().manual_seed(seed)\n"
+        "    shares = []\n"
+        "    for _ in range(tries):\n"
+        "        order = torch.randperm(len(C), generator=draws).numpy()\n"
+        "        shares.append(inside(C[order][:, order]))\n"
+        "    return torch.tensor(shares).mean()",
+    ),
+    (
+        "13",
+        "freeze",
+        WAIT,
+        "for t in range(2, x.shape[1]):\n"
+        "        codes[name][:, t] = codes[name][:, 1]\n"
+        "    return torch.cat([model.decode({n: c[i : i + 1] for n, c in codes.items()})"
+        " for i in range(len(x))])",
+    ),
+    (
+        "13",
+        "freeze",
+        WAIT,
+        "codes[name] = codes[name][:, torch.arange(x.shape[1]).clamp(max=1)]\n"
+        "    return model.decode(codes)",
+    ),
+    (
+        "13",
+        "measure_use",
+        CHANGES,
+        CHANGE.format("{**own, name: other[name]}", SQUARES, "torch.tensor(use)"),
+    ),
+    ("13", "measure_use", CHANGES, CHANGE.format("own | {name: other[name]}", SQUARES, "use")),
+    ("13", "score_places", FITS, BY_HAND.format("place[half:].mean(0)")),
+    (
+        "13",
+        "score_places",
+        "in np.hsplit(codes, 2):",
+        "in (codes[:, : codes.shape[1] // 2], codes[:, codes.shape[1] // 2 :]):",
+    ),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("i != j", MEAN)),
     ("11", "IndependentPrediction.loss", "error.mean()", "error.sum() / x.shape[0] / x.shape[1]"),
     ("32", "draw", EPS, "torch.empty(q[0].shape).normal_()"),
@@ -269,6 +376,165 @@ MUTANTS = [
     ("33", "compute_scores", "conditional, marginal\n", "marginal, conditional\n", "are exchanged"),
     ("33", "Copier.encode", "torch.zeros(len(x), 1)", "torch.zeros(1)", "a row for each"),
     ("33", "Copier.decode", 'codes["dynamic"]', 'codes["static"]', "the swaps"),
+    ("13", "correlate", MIDDLE, "return np.corrcoef(now.T, later.T)[:4, :4]", "the same frame"),
+    ("13", "correlate", MATRIX, "return later.T @ now / sizes.T", "Rows and columns"),
+    (
+        "13",
+        "correlate",
+        MIDDLE,
+        "units = now.shape[1]\n    return np.corrcoef(now.T, later.T)[:units, units:]",
+        "never changes is correlated with nothing",
+    ),
+    (
+        "13",
+        "correlate",
+        MIDDLE,
+        "return np.cov(now.T, later.T)[:4, 4:]",
+        "divide by both standard deviations",
+    ),
+    (
+        "13",
+        "inside",
+        "C[:half, :half] ** 2, C[half:, half:] ** 2",
+        "C[:half, :half], C[half:, half:]",
+        "own blocks are not squared",
+    ),
+    (
+        "13",
+        "inside",
+        BLOCKS,
+        "return (C[:half, :half].sum() + C[half:, half:].sum()) / C.sum()",
+        "not squared",
+    ),
+    (
+        "13",
+        "inside",
+        BLOCKS,
+        "own = np.arange(len(C)) % 2\n"
+        "    return (C[own[:, None] == own] ** 2).sum() / (C**2).sum()",
+        "every other one",
+    ),
+    (
+        "13",
+        "inside_by_chance",
+        ORDERS,
+        "order = random.permutation(len(C))\n    return inside(C[order][:, order])",
+        "take the mean of all random orders",
+    ),
+    (
+        "13",
+        "inside_by_chance",
+        ORDERS,
+        "return np.mean([inside(random.permutation(C)) for _ in range(tries)])",
+        "row and its column",
+    ),
+    (
+        "13",
+        "inside_by_chance",
+        ORDERS,
+        "return np.mean([inside(random.permuted(C)) for _ in range(tries)])",
+        "row and its column",
+    ),
+    (
+        "13",
+        "inside_by_chance",
+        "random = np.random.default_rng(seed)",
+        "random = np.random.default_rng()",
+        "one seed gives one share",
+    ),
+    (
+        "13",
+        "freeze",
+        WAIT,
+        "frozen[:, 1:] = frozen[:, :1]\n    return model.decode(codes | {name: frozen})",
+        "waits from frame 1",
+    ),
+    (
+        "13",
+        "freeze",
+        WAIT,
+        "for t in range(3, x.shape[1]):\n"
+        "        frozen[:, t] = frozen[:, 2]\n"
+        "    return model.decode(codes | {name: frozen})",
+        "waits from frame 3",
+    ),
+    (
+        "13",
+        "freeze",
+        WAIT,
+        "for each in codes.values():\n"
+        "        each[:, 2:] = each[:, 1:2]\n"
+        "    return model.decode(codes)",
+        "All factors wait",
+    ),
+    (
+        "13",
+        "freeze",
+        WAIT,
+        "other = next(each for each in codes if each != name)\n"
+        "    codes[other][:, 2:] = codes[other][:, 1:2]\n"
+        "    return model.decode(codes)",
+        "Another factor waits",
+    ),
+    (
+        "13",
+        "freeze",
+        WAIT,
+        "frozen[:, 2:] = frozen[:, :2].mean(1, keepdim=True)\n"
+        "    return model.decode(codes | {name: frozen})",
+        "frame 3, index 2 of axis 1",
+    ),
+    (
+        "13",
+        "measure_use",
+        CHANGES,
+        CHANGE.format("{**own, name: other[name]}", "(picture - a).square().sum()", "use"),
+        "the model's error",
+    ),
+    (
+        "13",
+        "measure_use",
+        CHANGES,
+        CHANGE.format("{**other, name: own[name]}", SQUARES, "use"),
+        "exchange this one alone",
+    ),
+    ("13", "measure_use", "decoded = model.decode(own)", "decoded = a", "the model's error"),
+    (
+        "13",
+        "measure_use",
+        "changes[:-1] / changes[-1]",
+        "changes[:-1] / sum(changes[:-1])",
+        "not by the sum",
+    ),
+    (
+        "13",
+        "score_places",
+        FITS,
+        BY_HAND.format("place[:half].mean(0)"),
+        "",
+    ),
+    (
+        "13",
+        "score_places",
+        ".score(units[half:], place[half:])",
+        ".score(units, place)",
+        "All clips are scored",
+    ),
+    (
+        "13",
+        "score_places",
+        ".fit(units[:half], place[:half])",
+        ".fit(units, place)",
+        "also those that",
+    ),
+    (
+        "13",
+        "score_places",
+        "for place in places:",
+        "for place in reversed(places):",
+        "digits are exchanged",
+    ),
+    ("13", "score_places", "(2, 2)", "(2, 2), order='F'", "A row is a factor"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("i < j", MEAN), "Both orders count"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("True", MEAN), "with itself as well"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("i != j", "sum(each)"), "sum over the pairs"),

@@ -36,8 +36,9 @@ def write_module(number: str, folder: Path | None = None) -> str:
     page = Page(*files.select_notebooks(folder, number))
     wanted = page.list_kept()
     if number in INSTRUMENTS:
-        typed = import_module(f"unbraid.course.workshop.n{number}").WANTED
-        wanted = [name for name in wanted if name in page.find_needed({*typed})]
+        workshop = import_module(f"unbraid.course.workshop.n{number}")
+        needed = page.find_needed({*workshop.WANTED, *getattr(workshop, "TAKEN", ())})
+        wanted = [name for name in wanted if name in needed]
     needed = set().union(*(page.uses[name] for name in wanted)) - set(wanted)
     constants = [name for name in page.sources if name in needed and page.is_constant(name)]
     needed = needed.union(*(page.uses[name] for name in constants)) - set(constants)
