@@ -266,7 +266,7 @@ def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):
     truth = torch.arange(40).roll(3)
     truth[:20] = torch.arange(20)
     among = Sequences(real, {}, (), (), "test", "made clips")
-    share = (shown.find_nearest(made, real) == truth.numpy()).mean()
+    share = (shown.find_nearest(made, real) == truth).double().mean()
     assert share == clips.share_nearest(made, among, truth) and 0 < share < 1
 
     judged, right, other = (torch.randint(3, (90,), generator=seeded(n)).numpy() for n in (1, 2, 3))

@@ -28,7 +28,7 @@ RESUME = "in resume(path, updates, **parts)"
 
 TRUE = "return 9 * (of_s // 9) + of_d % 9"
 NEAREST = """distances = torch.cdist(made.flatten(1), real.flatten(1))  # (n, N)
-    return distances.argmin(1).numpy()"""
+    return distances.argmin(1)"""
 SEARCH = "return [int(np.{}([{} for x in real])) for m in made]"
 DIFFER = """differ = right != other
     return (judged == right)[differ].mean(), (judged == other)[differ].mean()"""
@@ -72,7 +72,7 @@ VARIANTS = [
         "33",
         "find_nearest",
         NEAREST,
-        "return (made[:, None] - real).square().sum((2, 3, 4, 5)).argmin(1).numpy()",
+        "return (made[:, None] - real).square().sum((2, 3, 4, 5)).argmin(1)",
     ),
     ("33", "donor_shares", DIFFER, COUNT.format("r != o", "a / n, b / n")),
     ("33", "entropy", TERMS, "return -np.sum(p * np.log(p + 1e-12), axis=-1)"),
@@ -351,7 +351,7 @@ MUTANTS = [
         SEARCH.format("argmin", "((m[0] - x[0]) ** 2).sum()"),
         "first frames",
     ),
-    ("33", "find_nearest", "argmin(1).numpy()", "min(1)", "`indices`"),
+    ("33", "find_nearest", "argmin(1)", "min(1)", "`indices`"),
     ("33", "donor_shares", DIFFER, COUNT.format("True", "a / n, b / n"), "donors agree count"),
     (
         "33",

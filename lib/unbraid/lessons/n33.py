@@ -13,7 +13,7 @@ def true_clip(of_s, of_d):
 def find_nearest(made, real):
     """Of each clip made, the number of the nearest real clip by squared error: (n,)."""
     distances = torch.cdist(made.flatten(1), real.flatten(1))  # (n, N)
-    return distances.argmin(1).numpy()
+    return distances.argmin(1)
 
 
 def donor_shares(judged, right, other):
@@ -59,5 +59,5 @@ def score_model(model, clips, donor, judge):
 
     scores = compute_scores(answers["action"].numpy(), motion)
     true = true_clip(donor, np.arange(len(real)))
-    right = np.equal(find_nearest(made, real), true)
+    right = np.asarray(find_nearest(made, real)) == true
     return [*scores, right.mean(), donor_shares(named, hair[donor], hair)[0]]

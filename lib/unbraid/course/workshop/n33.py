@@ -16,7 +16,6 @@ from unbraid.measures.swaps import random_donors
 WANTED = ("score_model", "compute_scores", "Copier")
 SCORES = ("Acc", "IS", "H(y|x)", "H(y)")
 SHARES = ("swaps with the true clip", "swaps with the hair of the donor of s")
-CODES = ("static", "dynamic")
 STORED = {  # in the record of a judge that saw all test clips
     "Acc": "real_motion",
     "IS": "inception_score_motion",
@@ -25,7 +24,7 @@ STORED = {  # in the record of a judge that saw all test clips
 
 
 class Swaps(NamedTuple):
-    """What an instrument is run with: numbers of swaps and of classes, or of real clips."""
+    """With what an instrument is run: numbers of swaps, and of classes or real clips."""
 
     swaps: int
     classes: int
@@ -65,24 +64,31 @@ def run_find_nearest(names: Names, case: Swaps) -> Names:
     real = random.random((case.classes, 4, 3, 2, 2)) ** 6
     made = random.random((case.swaps, 4, 3, 2, 2)) ** 6
     near = np.arange(case.swaps) < case.swaps / 2
-    of = np.where(random.random(case.swaps) < 0.5, np.arange(case.swaps), 3 * case.swaps)
-    of = of % case.classes
+    own, far = np.arange(case.swaps), random.integers(case.classes, size=case.swaps)
+    of = np.where(random.random(case.swaps) < 0.5, own % case.classes, far)
     made[near] = 0.8 * real[of[near]] + 0.2 * made[near]
     given = names["find_nearest"](*map(torch.from_numpy, (made, real)))
     if isinstance(given, tuple):
         raise Unfit("Several results; expected one array. Of `min(1)`, `indices` says where it is.")
-    if isinstance(given, Tensor):
-        raise Unfit("This is a tensor, which the page compares with an array: add `.numpy()`.")
-    return take_numbers("find_nearest", given, "the nearest real clips")
+    found = take_numbers("find_nearest", given, "the nearest real clips")
+    hints = {
+        (
+            case.swaps,
+            case.classes,
+        ): "This has a number for each pair of clips: choose by `argmin(1)`.",
+        made.shape[:2]: "You choose for each frame alone: add the errors of all frames first.",
+        made.shape: "These are the clips themselves: give their numbers.",
+    }
+    if hint := hints.get(np.shape(given)):
+        raise Unfit(hint)
+    return found
 
 
 def run_donor_shares(names: Names, case: Swaps) -> Names:
     """Classes of unlike frequency, one of which no clip has, and a judge that errs."""
-    random = start_random(case)
-    classes = random.integers(case.classes - 1, size=case.swaps) // random.choice([1, 3])
-    right, other = classes[random_donors(case.swaps, 1)], classes
-    guessed = random.integers(case.classes, size=case.swaps)
-    lot = random.random(case.swaps)
+    random, other = start_random(case), draw_truth(case)
+    right = other[random_donors(case.swaps, 1)]
+    lot, guessed = random.random(case.swaps), random.integers(case.classes, size=case.swaps)
     judged = np.select([lot < 0.5, lot < 0.7], [right, other], guessed)
     form = "share of the right donor's class", "share of the other donor's class"
     given = names["donor_shares"](judged, right, other)
@@ -112,6 +118,8 @@ def run_entropy(names: Names, case: Swaps) -> Names:
         try:
             with np.errstate(divide="ignore", invalid="ignore"):
                 each = names["entropy"](given)
+            if np.shape(each) == given.shape:
+                raise Unfit("Sum over the classes: one number for each row.")
             each = take_numbers("entropy", each, f"the entropy of {place}")
         except (TypeError, IndexError, ValueError) as error:
             if "math domain" in str(error) or "positive input" in str(error):
@@ -138,16 +146,13 @@ def as_results(given: Any) -> Any:
 
 def run_encode(names: Names, case: Swaps) -> Names:
     """Of the copier's codes, the one that is the clip; what the other is does not matter."""
-    x = torch.from_numpy(start_random(case).random((case.swaps, 4, 3, 2, 2)))
-    codes = take_codes(names["Copier"]().encode(x), len(x))
-    return {"the dynamic code": codes["dynamic"].flatten(1), "of clips": x.flatten(1)}
+    return {"the dynamic code": encode_clips(names["Copier"](), case)[1]["dynamic"].flatten(1)}
 
 
 def run_decode(names: Names, case: Swaps) -> Names:
     """Swaps of the copier, all and some alone: each is the clip that gives d."""
-    x = torch.from_numpy(start_random(case).random((case.swaps, 4, 3, 2, 2)))
     copier, donor = names["Copier"](), random_donors(case.swaps, 0)
-    codes = take_codes(copier.encode(x), len(x))
+    x, codes = encode_clips(copier, case)
     swapped = codes | {"static": codes["static"][donor]}
     found = take_numbers("Copier.decode", copier.decode(swapped), "the swaps")
     if np.array_equal(found["the swaps"], x[donor]):
@@ -156,16 +161,18 @@ def run_decode(names: Names, case: Swaps) -> Names:
     return found | take_numbers("Copier.decode", copier.decode(some), "the first half of them")
 
 
-def take_codes(codes: Any, count: int) -> dict[str, Tensor]:
-    """The copier's codes; Unfit if a swap could not be made of them."""
-    if not isinstance(codes, dict) or set(codes) != set(CODES):
+def encode_clips(copier: Any, case: Swaps) -> tuple[Tensor, dict[str, Tensor]]:
+    """Clips and the copier's codes of them; Unfit if a swap could not be made of these."""
+    x = torch.from_numpy(start_random(case).random((case.swaps, 4, 3, 2, 2)))
+    codes = copier.encode(x)
+    if not isinstance(codes, dict) or {*codes} != {"static", "dynamic"}:
         given = f"the keys {', '.join(codes)}" if isinstance(codes, dict) else f"a {kind(codes)}"
         raise Unfit(f'`encode` gives {given}; expected {{"static": ..., "dynamic": ...}}.')
     for name, code in codes.items():
-        if not isinstance(code, Tensor) or not code.ndim or len(code) != count:
-            rows = f"a tensor with a row for each of {count} clips"
+        if not isinstance(code, Tensor) or not code.ndim or len(code) != len(x):
+            rows = f"a tensor with a row for each of {len(x)} clips"
             raise Unfit(f"The {name} code is a {kind(code)}; expected {rows}.")
-    return codes
+    return x, codes
 
 
 # ---- All together: who finds out the copier
