@@ -26,6 +26,39 @@ MEAN = "torch.stack(each).mean(0)"
 EPS = "torch.randn_like(q[0])"
 RESUME = "in resume(path, updates, **parts)"
 
+EACH = "counts = [find_box(i, x, y, k)[2:] for i in range(len(x))]"
+TREES = """from scipy.spatial import cKDTree
+    joint = np.hstack([x, y])
+    radius = cKDTree(joint).query(joint, k + 1, p=np.inf)[0][:, k]
+    radius, counts = np.nextafter(radius, 0), []
+    for code in (x, y):
+        near = cKDTree(code).query_ball_point(code, radius, np.inf)
+        counts.append([len(rows) - 1 for rows in near])
+    counts = np.transpose(counts)"""
+BRUTE = """far = [np.abs(code[:, None] - code[None]).max(-1) for code in (x, y)]
+    radius = np.sort(np.maximum(*far), 1)[:, [k]]
+    counts = np.transpose([(each < radius).sum(1) - 1 for each in far])"""
+NEIGHBOURS = """from sklearn.neighbors import NearestNeighbors
+    joint = NearestNeighbors(metric="chebyshev").fit(np.hstack([x, y]))
+    radius = joint.kneighbors(n_neighbors=k)[0][:, -1] * (1 - 1e-12)
+    axes = [(NearestNeighbors(metric="chebyshev").fit(code), code) for code in (x, y)]
+    counts = []
+    for i, r in enumerate(radius):
+        near = [each.radius_neighbors(code[[i]], r)[0][0] for each, code in axes]
+        counts.append([len(distances) - 1 for distances in near])"""
+LISTS = """counts = []
+    for p, q in zip(x.tolist(), y.tolist()):
+        pairs = []
+        for r, s in zip(x.tolist(), y.tolist()):
+            far_x = max(abs(a - b) for a, b in zip(p, r))
+            pairs.append((far_x, max(abs(a - b) for a, b in zip(q, s))))
+        edge = sorted(map(max, pairs))[k]
+        counts.append([sum(far < edge for far in column) - 1 for column in zip(*pairs)])"""
+JITTER = "x, y = (c + 1e-10 * np.random.default_rng(5).random(c.shape) for c in (x, y))"
+INSIDE = "n_x = np.sum(distance < own[k]) - 1  # without the point"
+SHUFFLED = "return [measure(a, random.permutation(b)) for _ in range(count)]"
+LARGER = "(1 + np.sum(np.array(shuffled) >= value)) / (1 + len(shuffled))"
+PLANTED = "planted[:, 1] = sign * np.abs(x[:, 1])"
 TRUE = "return 9 * (of_s // 9) + of_d % 9"
 NEAREST = """distances = torch.cdist(made.flatten(1), real.flatten(1))  # (n, N)
     return distances.argmin(1)"""
@@ -66,6 +99,46 @@ BY_HAND = """far = ((units[half:, None] - units[:half]) ** 2).sum(2)
             scores.append(np.mean(1 - error / ((place[half:] - {}) ** 2).sum(0)))"""
 
 VARIANTS = [
+    (
+        "03",
+        "find_box",
+        "np.argsort(np.maximum(distance_x, distance_y))[:k]",
+        "np.argpartition(np.maximum(distance_x, distance_y), k - 1)[:k][::-1]",
+    ),
+    ("03", "ksg", EACH, TREES),
+    ("03", "ksg", EACH, BRUTE),
+    ("03", "ksg", EACH, NEIGHBOURS),
+    ("03", "ksg", EACH, LISTS),
+    ("03", "ksg", EACH, f"{JITTER}\n    {EACH}"),
+    ("03", "ksg", EACH, f"x += 1e-12 * np.random.random(x.shape)\n    {EACH}"),
+    (
+        "03",
+        "ksg",
+        "mean = np.mean(digamma(n_x + 1) + digamma(n_y + 1))",
+        "mean = sum(digamma(n) for n in [*(n_x + 1), *(n_y + 1)]) / len(x)",
+    ),
+    ("03", "ross", INSIDE, "n_x = np.sum(distance <= own[k]) - 2"),
+    (
+        "03",
+        "ross",
+        "own = np.sort(distance[labels == labels[i]])",
+        "own = np.partition(distance[labels == labels[i]], k)",
+    ),
+    (
+        "03",
+        "shuffle_pairs",
+        SHUFFLED,
+        "orders = [random.permutation(len(a)) for _ in range(count)]\n"
+        "    return np.array([measure(a[order], b) for order in orders])",
+    ),
+    ("03", "shuffle_pairs", "random.permutation(b)", "b[np.argsort(random.random(len(b)))]"),
+    ("03", "p_value", LARGER, "np.mean([each >= value for each in [value, *shuffled]])"),
+    (
+        "03",
+        "plant_bit",
+        PLANTED,
+        "wrong = (x[:, 0] * x[:, 1] > 0) != (bit == 1)\n    planted[wrong, 0] *= -1",
+    ),
     ("33", "true_clip", TRUE, "return of_s + of_d % 9 - of_s % 9"),
     ("33", "find_nearest", NEAREST, SEARCH.format("argmin", "((m - x) ** 2).sum()")),
     (
@@ -327,6 +400,7 @@ VARIANTS = [
     ),
 ]
 
+COUNTED = "np.sum(distance_x < epsilon), np.sum(distance_y < epsilon)"
 D_OF_0 = "torch.zeros(*x.shape[:2], d)"
 RELU = "[layer, nn.ReLU()] for layer in down"
 ALL_UP = "for layer in up), decoder)"
@@ -535,6 +609,36 @@ MUTANTS = [
         "digits are exchanged",
     ),
     ("13", "score_places", "(2, 2)", "(2, 2), order='F'", "A row is a factor"),
+    ("03", "find_box", COUNTED, COUNTED.replace("<", "<="), "the edge is counted"),
+    ("03", "find_box", "np.delete(np.arange(len(x)), i)", "np.arange(len(x))", "leave it out"),
+    ("03", "find_box", "return others[nearest]", "return nearest", "one too small"),
+    ("03", "ksg", EACH, BRUTE.replace(" - 1 for", " for"), "count the point itself"),
+    ("03", "ksg", EACH, BRUTE.replace("[k]", "[k - 1]"), "one neighbour too few"),
+    ("03", "ksg", EACH, BRUTE.replace(".max(-1)", ".sum(-1)"), "With 36 samples of 3 and 2 units"),
+    ("03", "ksg", EACH, TREES.replace(", p=np.inf", ""), "Euclid"),
+    ("03", "ksg", " / np.log(2)", "", "nats"),
+    ("03", "ksg", "digamma(len(x)) - mean", "np.log(len(x)) - mean", "ψ(N)"),
+    (
+        "03",
+        "ksg",
+        EACH,
+        LISTS.replace("far < edge", "0 < far < edge").replace(") - 1 for", ") for"),
+        "With 46 samples",
+    ),
+    ("03", "ross", "own[k]", "own[k - 1]", "the first of the class is the point itself"),
+    ("03", "ross", ") - 1  # without the point", ")", "one too large"),
+    ("03", "ross", "distance[labels == labels[i]])", "distance)", "of the same class"),
+    ("03", "shuffle_pairs", "random.permutation(b)", "random.permuted(b, axis=0)", "whole rows"),
+    (
+        "03",
+        "shuffle_pairs",
+        SHUFFLED,
+        "random.shuffle(b)\n    return [measure(a, b) for _ in range(count)]",
+        "",
+    ),
+    ("03", "p_value", LARGER, "np.mean(np.array(shuffled) >= value)", "Otherwise p could be 0"),
+    ("03", "plant_bit", "planted = x.copy()", "planted = x", "work on `x.copy()`"),
+    ("03", "plant_bit", PLANTED, "planted[:, 1] = x[:, 1] + 3 * bit", "says nothing"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("i < j", MEAN), "Both orders count"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("True", MEAN), "with itself as well"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("i != j", "sum(each)"), "sum over the pairs"),

@@ -257,6 +257,7 @@ def explain_size(case: Any, right: Any, yours: Any) -> str:
 def take(typed: str, given: Any, form: Any) -> Names:
     """The tensors that a function gives, by their names in a form such as ("s", ("mean", "d"));
     Unfit if they are not of this form."""
+    refuse_nothing(typed, given)
     if isinstance(form, str):
         if isinstance(given, tuple | list):
             raise Unfit(f"`{typed}` gives {len(given)} results for {form}: a tensor is expected.")
@@ -276,13 +277,18 @@ def take(typed: str, given: Any, form: Any) -> Names:
 
 def take_numbers(typed: str, given: Any, name: str) -> Names:
     """The numbers that an instrument gives, by their name; Unfit if there are none."""
-    if given is None:
-        raise Unfit(f"`{typed}` gives nothing: its `return` is missing.")
+    refuse_nothing(typed, given)
     with suppress(ValueError, TypeError):  # of lists of unlike lengths, and of what is no number
         numbers = as_array(given)
         if numbers.dtype.kind in "biuf":
             return {name: numbers}
     raise Unfit(f"`{typed}` gives a {kind(given)}; numbers are expected: {name}.")
+
+
+def refuse_nothing(typed: str, given: Any) -> None:
+    """Unfit if a function gives None."""
+    if given is None:
+        raise Unfit(f"`{typed}` gives nothing: is its `return` missing?")
 
 
 def kind(given: Any) -> str:
