@@ -4,6 +4,42 @@ import numpy as np
 from scipy.special import digamma
 
 
+def draw_shapes(count, random):
+    """Four kinds of pairs: name -> (x, y), (count,) each."""
+    x, noise, more = random.standard_normal((3, count))
+    angle, wide = random.uniform(0, 2 * np.pi, count), random.uniform(-2, 2, count)
+    return {
+        "line": (x, 0.9 * x + np.sqrt(1 - 0.9**2) * noise),
+        "parabola": (wide, wide**2 - 1 + 0.4 * noise),
+        "ring": (np.cos(angle) + 0.1 * noise, np.sin(angle) + 0.1 * more),
+        "independent": (x, noise),
+    }
+
+
+def turn(factor, angle):  # (N, 2)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return factor @ np.array([[cosine, sine], [-sine, cosine]])
+
+
+def mix(zero, one):  # sum and difference, with the same variance
+    return (zero + one) / np.sqrt(2), (zero - one) / np.sqrt(2)
+
+
+def draw_worlds(count, random):
+    """Name -> both factors at t, and both at t + 1; (count, 2) each."""
+    zero, one, noise_0, noise_1 = random.standard_normal((4, count, 2))
+    next_0 = 0.9 * turn(zero, 0.5) + np.sqrt(1 - 0.9**2) * noise_0
+    next_1 = 0.9 * turn(one, -0.9) + np.sqrt(1 - 0.9**2) * noise_1
+    linked = next_1.copy()
+    square = (zero[:, 0] ** 2 - 1) / np.sqrt(2)  # of mean 0 and deviation 1
+    linked[:, 0] = 0.9 * square + np.sqrt(1 - 0.9**2) * noise_1[:, 0]
+    return {
+        "separate": ((zero, one), (next_0, next_1)),
+        "mixed": (mix(zero, one), mix(next_0, next_1)),
+        "hidden link": ((zero, one), (next_0, linked)),
+    }
+
+
 def find_box(i, x, y, k=3):
     """Point i's k neighbours, half the side of its box, and n_x and n_y.
 
