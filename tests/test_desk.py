@@ -144,7 +144,7 @@ def test_fresh_copies_have_no_outputs_and_an_update_brings_none(root):
     (root / "mine" / NAMES[1]).unlink()
     before = kept.read_bytes()
     assert desk.copy_notebooks(root, fresh=True) == [root / "mine" / NAMES[1]]
-    assert kept.read_bytes() == before and desk.update(root) == []
+    assert kept.read_bytes() == before and all(read_outputs(kept)) and desk.update(root) == []
     second = root / "mine" / NAMES[1]
     assert read_outputs(second) == [[], [], []]
     run = nbformat.read(second, 4)
