@@ -1,6 +1,7 @@
 """Figures: the layout of frames, the axes that are returned, and the alternative text."""
 
 import base64
+import inspect
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 from unbraid.checks import SettingsError
 from unbraid.course import films, plots
+from unbraid.course.images import HAND, Hand
 
 from tools.files import ROOT
 
@@ -78,13 +80,92 @@ def test_a_film_that_is_stopped_shows_its_still(shown, tmp_path, is_stored, flag
     if is_stored:  # outputs of before, on the site
         style = (ROOT / "tools/site/static/course.css").read_text("utf8")
         page = f"<style>{style}</style>{page.replace(' !important', '')}"
-    path = tmp_path / "page.html"
-    path.write_text(THEME + page + ASK, "utf8")
-    command = [BROWSER, "--headless", "--no-sandbox", flag, "--dump-dom", path.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     moving, still = [True, False], [False, True]
     order = [still, moving] if "motion" in flag else [moving, still]
-    assert json.loads(re.search("<title>(.*)</title>", dom)[1]) == order
+    assert run_page(tmp_path, THEME + page + ASK, flag) == order
+
+
+def run_page(folder, page, *flags):
+    """What the scripts of a page have written into its title."""
+    path = folder / "page.html"
+    path.write_text(page, "utf8")
+    command = [BROWSER, "--headless", "--no-sandbox", *flags, "--dump-dom", path.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return json.loads(re.search("<title>(.*)</title>", dom)[1])
+
+
+def draw_steps(step=2, frames=3):
+    """A figure with so many steps, and a film."""
+    figure, ax = plt.subplots(figsize=(3, 2))
+    ax.plot(np.arange(0, 10, step))
+    plots.show(figure, "00.digits")
+    films.film(np.random.rand(1, frames, 1, 20, 20), f"A film of {frames} frames.")
+
+
+CONTROLS = {"step": {"two": 2, "five": 5}, "frames": (1, 9)}
+
+
+def test_where_nobody_can_move_a_control_prepared_pictures_can_be_chosen(shown):
+    films.explore(draw_steps, [{"step": 5}, {"frames": 4}], **CONTROLS)
+    (data, _) = shown.pop()
+    page = BeautifulSoup(data["text/html"], "html.parser").find(class_="hand")
+    labels = [label.text.strip() for label in page.find_all("label", recursive=False)]
+    assert labels == ["step: two, frames: 3", "step: five, frames: 3", "step: two, frames: 4"]
+    buttons = page.find_all("input", type="radio")
+    assert [button.has_attr("checked") for button in buttons] == [True, False, False]
+    assert {button["name"] for button in buttons} == {"draw_steps"}
+    views = [view.find_all("img") for view in page.find_all("div", recursive=False)]
+    assert [len(images) for images in views] == [3, 3, 3]  # a figure, a film and its still
+
+    usual, *others = [[open_source(image) for image in images] for images in views]
+    draw_steps()
+    assert usual[0].tobytes() == open_source(read_image(shown[:1])[0]).tobytes()
+    assert data["image/png"] == shown[0][0]["image/png"] and not shown[2:]
+    assert [images[1].n_frames for images in (usual, *others)] == [3, 3, 4]
+    small = [len(image.convert("RGB").getcolors()) for images in others for image in images]
+    assert max(small) <= 64
+
+    alts = [images[0]["alt"] for images in views]
+    assert alts[1] == f"Another choice, step: five, frames: 3, than this: {alts[0]}"
+    assert views[2][1]["alt"] == "A film of 4 frames."  # which the page has written itself
+
+
+def open_source(image):
+    """The picture of an element."""
+    return Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1])))
+
+
+def test_a_control_that_is_moved_redraws_at_once_in_one_size(shown, monkeypatch):
+    given = []
+    monkeypatch.setattr(films, "is_watched", lambda: True)
+    monkeypatch.setattr(
+        "ipywidgets.interact", lambda draw, **controls: given.append((draw, controls))
+    )
+    films.explore(draw_steps, [{"step": 5}], **CONTROLS)
+    ((redraw, controls),) = given
+    assert controls == CONTROLS and inspect.signature(redraw) == inspect.signature(draw_steps)
+    for step in (2, 5):
+        redraw(step=step, frames=3)
+    pages = [BeautifulSoup(data["text/html"], "html.parser").find_all("img") for data, _ in shown]
+    assert [len(images) for images in pages] == [3, 3]  # shown together, or the page would jump
+    assert {open_source(images[0]).size for images in pages} == {(600, 400)}
+    alts = [images[0]["alt"] for images in pages]
+    assert alts[1] == f"Another choice, step: five, than this: {alts[0]}"
+    with pytest.raises(ZeroDivisionError):
+        redraw(step=0, frames=3)
+    assert HAND.get() == Hand()
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs Chromium")
+def test_a_button_puts_its_picture_into_the_place_of_the_first(shown, tmp_path):
+    films.explore(draw_steps, [{"step": 5}, {"frames": 4}], **CONTROLS)
+    place = "image => image.offsetHeight && image.getBoundingClientRect().top"
+    script = f"""<script>const tops = () => [...document.images].map({place});
+    const seen = [tops()]; document.querySelectorAll("input[type=radio]")[2].click();
+    document.title = JSON.stringify([...seen, tops()]);</script>"""
+    first, last = run_page(tmp_path, shown[-1][0]["text/html"] + script)
+    assert first[0] > 0 and first[0] == last[6] and first[1] == last[7] > 0
+    assert set(first[3:]) == {0} and set(last[:6]) == {0}
 
 
 def words(ticks):

@@ -305,6 +305,7 @@ FAULTS = (  # the field, and the call
     # functions and loops
     ("draw: .*Callable", lambda: films.animate(None, 3, "Three figures of nothing.")),
     ("draw: .*Callable", lambda: films.explore("draw", unit=(0, 3))),
+    ("prepared: .*one of n, found .m", lambda: films.explore(print, [{"m": 1}], n=(0, 3))),
     ("draw: .*Callable", lambda: list(watch(range(3), None, "A figure of nothing."))),
     ("training: .*Iterable", lambda: list(watch(3, print, "A figure of nothing."))),
     ("samples: .*SingleElement", lambda: bound_per_frame(MODEL, ELEMENT, 0)),

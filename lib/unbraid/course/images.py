@@ -108,7 +108,7 @@ def show_image(
         data["image/svg+xml"] = content.decode("utf8")
     hand = HAND.get()
     if still is not None and (is_film or not hand.is_fast):
-        few = still.quantize(256, dither=Image.Dither.NONE)
+        few = still if hand.is_fast else still.quantize(256, dither=Image.Dither.NONE)
         data["image/png"] = base64.b64encode(write_png(few)).decode()
     if is_film:
         first = f'<img hidden {look} src="data:image/png;base64,{data["image/png"]}">'
