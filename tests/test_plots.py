@@ -94,8 +94,12 @@ def run_page(folder, page, *flags):
     return json.loads(re.search("<title>(.*)</title>", dom)[1])
 
 
+DRAWN = []
+
+
 def draw_steps(step=2, frames=3):
     """A figure with so many steps, and a film."""
+    DRAWN.append((step, frames))
     figure, ax = plt.subplots(figsize=(3, 2))
     ax.plot(np.arange(0, 10, step))
     plots.show(figure, "00.digits")
@@ -107,6 +111,7 @@ CONTROLS = {"step": {"two": 2, "five": 5}, "frames": (1, 9)}
 
 def test_where_nobody_can_move_a_control_prepared_pictures_can_be_chosen(shown):
     films.explore(draw_steps, [{"step": 5}, {"frames": 4}], **CONTROLS)
+    assert DRAWN[-3:] == [(5, 3), (2, 4), (2, 3)]  # its own last: the cells below go on with it
     (data, _) = shown.pop()
     page = BeautifulSoup(data["text/html"], "html.parser").find(class_="hand")
     labels = [label.text.strip() for label in page.find_all("label", recursive=False)]

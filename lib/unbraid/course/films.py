@@ -213,8 +213,13 @@ def explore(
             label = name_values(first | arguments, controls)
             view = gather(draw, arguments, Hand(label))
             views[label] = PNG.sub(shrink, view["text/html"])
-        shown = gather(draw, {}, UNTOUCHED)  # the last call, whose choice a page may go on with
-        views = {name_values(first, controls): shown["text/html"]} | views
+        defaults, views = {name: usual[name] for name in names}, {}
+        for arguments in prepared:
+            label = name_values(defaults | arguments, controls)
+            view = gather(draw, arguments, Hand(label))
+            views[label] = PNG.sub(shrink, view["text/html"])
+        shown = gather(draw, {}, UNTOUCHED)  # last: what it leaves to other cells is the usual
+        views = {name_values(defaults, controls): shown["text/html"]} | views
         display(shown | {"text/html": choose_by_button(draw.__name__, views)}, raw=True)
 
 
