@@ -110,8 +110,9 @@ CONTROLS = {"step": {"two": 2, "five": 5}, "frames": (1, 9)}
 
 
 def test_where_nobody_can_move_a_control_prepared_pictures_can_be_chosen(shown):
+    DRAWN.clear()
     films.explore(draw_steps, [{"step": 5}, {"frames": 4}], **CONTROLS)
-    assert DRAWN[-3:] == [(5, 3), (2, 4), (2, 3)]  # its own last: the cells below go on with it
+    assert DRAWN == [(5, 3), (2, 4), (2, 3)]  # its own last: the cells below go on with it
     (data, _) = shown.pop()
     page = BeautifulSoup(data["text/html"], "html.parser").find(class_="hand")
     labels = [label.text.strip() for label in page.find_all("label", recursive=False)]

@@ -208,11 +208,6 @@ def explore(
     elif not prepared:
         draw()
     else:
-        first, views = {name: usual[name] for name in names}, {}
-        for arguments in prepared:
-            label = name_values(first | arguments, controls)
-            view = gather(draw, arguments, Hand(label))
-            views[label] = PNG.sub(shrink, view["text/html"])
         defaults, views = {name: usual[name] for name in names}, {}
         for arguments in prepared:
             label = name_values(defaults | arguments, controls)
