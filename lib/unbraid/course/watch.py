@@ -17,7 +17,7 @@ from unbraid.support.progress import is_watched
 Step = TypeVar("Step")
 PAUSE = 3.0  # seconds from a figure to the next, at least
 SHARE = 0.1  # of the time is spent on figures ...
-LONGEST = 14.0  # ... unless the next would come later than this, if it takes as long as the last
+LONGEST = 12.0  # ... unless the next would come later than this, if it takes as long as the last
 
 
 def watch(
@@ -28,7 +28,7 @@ def watch(
     draw: a figure of what the loop has gathered so far; it must draw no random numbers. It is
     called, if somebody watches, after the first step, and then when a step has been dealt with: at
     most every three seconds, and for a tenth of the time. Where drawing takes long, it takes more
-    than a tenth, so that nobody waits longer than about 14 seconds. After the last step it is
+    than a tenth, so that nobody waits longer than about 12 seconds. After the last step it is
     called once more, and this figure stays.
     alt: as in `plots.show`. updates: how many steps there are, for the number above the figure.
     """
