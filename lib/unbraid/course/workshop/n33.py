@@ -38,7 +38,7 @@ class Swaps(NamedTuple):
         return {"swaps": self.swaps, "classes": self.classes}
 
 
-CASES = (Swaps(40, 7), Swaps(5, 11))  # more swaps than classes, and fewer
+CASES = (Swaps(90, 7), Swaps(5, 11))  # more swaps than classes, and fewer
 
 
 def start_random(case: Swaps) -> np.random.Generator:
