@@ -16,7 +16,6 @@ from unbraid import records
 from unbraid.checks import check_field, check_name
 from unbraid.course.plots import write_number
 
-DIVERGED = "diverged"
 DIGITS = ("orange", "blue")
 BY_WORTH = ("hair", "top", "trousers", "skin")  # notebook 22's attributes
 LAST = {"trousers", "skin"}
@@ -26,11 +25,11 @@ LEARNT, LEAD = 0.4, 0.1  # shares of frames: more is above chance, less may be c
 class Told(NamedTuple):
     """What a training came to.
 
-    updates: how many it made. outcome: its name. reasons: sentences with the numbers that decided
-    it. recorded: the outcomes of the recorded trainings, by how many updates they had made.
+    moments: updates, and what was measured at each. outcome: its name. reasons: sentences with the
+    numbers that decided it. recorded: the outcomes of the recorded trainings, by their updates.
     """
 
-    updates: int
+    moments: Sequence[tuple[int, Any]]
     outcome: str
     reasons: Sequence[str]
     recorded: dict[int, list[str]]
@@ -44,18 +43,24 @@ def tell(page: str, run: Any) -> None:
     """
     check_name("page", page, READERS)
     check_field(len(run), "run", "at least one moment of a training", "none")
-    told = READERS[page](run)
-    early = [update for update in told.recorded if update <= told.updates]
-    beside = max(early, default=min(told.recorded))  # as many updates, or the nearest
-    names = told.recorded[beside]
-    alike = f"{names.count(told.outcome) or 'none'} of {len(names)} recorded ones"
-    if beside != told.updates:
+    moments, outcome, reasons, recorded = READERS[page](run)
+    finite = {update: np.isfinite(np.asarray(measured)).all() for update, measured in moments}
+    broken = [update for update, is_finite in finite.items() if not is_finite]
+    if broken:
+        outcome = "diverged"
+        reasons = [f"At update {broken[0]:,} its numbers were no longer finite. Try another seed."]
+    updates, _ = moments[-1]
+    early = [update for update in recorded if update <= updates]
+    beside = max(early, default=min(recorded))  # as many updates, or the nearest
+    names = recorded[beside]
+    alike = f"{names.count(outcome) or 'none'} of {len(names)} recorded ones"
+    if beside != updates:
         alike += f" after {beside:,}"
-    print(f"This training, after {told.updates:,} updates: {told.outcome}, as {alike}.")
-    for reason in told.reasons:
+    print(f"This training, after {updates:,} updates: {outcome}, as {alike}.")
+    for reason in reasons:
         print(f"- {reason}")
-    for update in sorted({beside, max(told.recorded)}):
-        print(f"Recorded, after {update:,} updates: {count_names(told.recorded[update])}.")
+    for update in sorted({beside, max(recorded)}):
+        print(f"Recorded, after {update:,} updates: {count_names(recorded[update])}.")
     stored = tomllib.loads(Path(__file__).with_name("stored.toml").read_text("utf8"))
     print(f"The training stored with this page: {stored[page]}.")
 
@@ -65,37 +70,24 @@ def count_names(names: Sequence[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())
 
 
-def find_divergence(rows: Sequence[tuple[int, np.ndarray]]) -> list[str]:
-    """A sentence if some of the (update, numbers) are infinite or NaN."""
-    broken = [update for update, values in rows if not np.isfinite(values).all()]
-    if not broken:
-        return []
-    return [f"At update {broken[0]:,} its numbers were no longer finite. Try another seed."]
-
-
 def read_circles(rows: Sequence[tuple]) -> Told:
     """Notebook 12. rows: (update, R² of orange and blue in factor 0, in factor 1, error, KLs)."""
     from unbraid.lessons.n12 import name_state  # the page's own rule
 
     updates = [row[0] for row in rows]
     scores = np.array([row[1:5] for row in rows], dtype=float).reshape(-1, 2, 2)
-    reasons = find_divergence([(row[0], np.array(row[1:], dtype=float)) for row in rows])
-    outcome = DIVERGED if reasons else name_state(scores[-1])
-    if not reasons:
-        reasons = [name_digits(factor, scores[-1, factor]) for factor in (0, 1)]
-        copies = np.all(scores > 0.5, axis=1)  # (moment, digit)
-        reasons += [tell_copies(updates, scores[..., k], k) for k in (0, 1) if copies[:, k].any()]
-        if not copies.any():
-            reasons.append(
-                f"At none of {len(rows)} moments did both factors encode the same digit."
-            )
+    copies = np.all(scores > 0.5, axis=1)  # (moment, digit)
+    reasons = [name_digits(factor, scores[-1, factor]) for factor in (0, 1)]
+    reasons += [tell_copies(updates, scores[..., k], k) for k in (0, 1) if copies[:, k].any()]
+    if not copies.any():
+        reasons.append(f"At none of {len(rows)} moments did both factors encode the same digit.")
     table = pd.read_csv(records.results() / "independent/circle/quick/coin.csv")
     known = ["r2_00", "r2_01", "r2_10", "r2_11"]
     recorded = {
         int(update): [name_state(row.reshape(2, 2)) for row in runs[known].to_numpy()]
         for update, runs in table[table["run"] == "ours 0.1"].groupby("update")
     }
-    return Told(updates[-1], outcome, reasons, recorded)
+    return Told([(row[0], row[1:]) for row in rows], name_state(scores[-1]), reasons, recorded)
 
 
 def name_digits(factor: int, scores: np.ndarray) -> str:
@@ -125,34 +117,24 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
     """Notebook 15. moments: (update, R² (factor, coordinate), ...)."""
     from unbraid.lessons.n15 import COORDINATES, name_grouping, read_scores
 
-    scores = np.array(moments[-1][1])
-    reasons = find_divergence([moment[:2] for moment in moments])
-    outcome = DIVERGED if reasons else name_grouping(scores)
-    if not reasons:
-        rest = np.full(4, True)
-        for factor in (0, 1):
-            own = (scores[factor] >= 0.6) & (scores[1 - factor] <= 0.3)
-            listed = [f"{COORDINATES[k]} ({scores[factor, k]:.2f})" for k in own.nonzero()[0]]
-            what = ", ".join(listed) or "no coordinate"
-            reasons.append(f"Factor {factor} alone encodes {what}.")
-            rest &= ~own
-        pairs = [
-            f"{COORDINATES[k]} ({' and '.join(map(write_number, scores[:, k]))})"
-            for k in rest.nonzero()[0]
-        ]
-        reasons += (
-            [f"Shared, or in neither (R² from factors 0 and 1): {', '.join(pairs)}."]
-            if pairs
-            else []
-        )
-        before = [f"{name_grouping(each[1])} ({each[0]:,})" for each in moments[:-1]]
-        reasons += [f"Before: {', '.join(before)}."] if before else []
+    scores, rest, reasons = np.array(moments[-1][1]), [0, 1, 2, 3], []
+    for factor in (0, 1):
+        own = (scores[factor] >= 0.6) & (scores[1 - factor] <= 0.3)
+        listed = [f"{COORDINATES[k]} ({scores[factor, k]:.2f})" for k in np.flatnonzero(own)]
+        reasons.append(f"Factor {factor} alone encodes {', '.join(listed) or 'no coordinate'}.")
+        rest = [k for k in rest if not own[k]]
+    pairs = [f"{COORDINATES[k]} ({' and '.join(map(write_number, scores[:, k]))})" for k in rest]
+    if pairs:
+        reasons.append(f"Shared, or in neither (R² from factors 0 and 1): {', '.join(pairs)}.")
+    before = [f"{name_grouping(each[1])} ({each[0]:,})" for each in moments[:-1]]
+    reasons += [f"Before: {', '.join(before)}."] if before else []
     table = pd.read_csv(records.results() / "independent/bounce/quick/own_bounce.csv")
     recorded = {
         int(update): [name_grouping(read_scores(row)) for _, row in runs.iterrows()]
         for update, runs in table[table["update"] <= 8000].groupby("update")
     }
-    return Told(moments[-1][0], outcome, reasons, recorded)
+    rows = [(moment[0], moment[1]) for moment in moments]
+    return Told(rows, name_grouping(scores), reasons, recorded)
 
 
 def read_attributes(history: Sequence[dict[str, Any]]) -> Told:
@@ -174,9 +156,7 @@ def read_attributes(history: Sequence[dict[str, Any]]) -> Told:
         f"Right now (recorded ends): {', '.join(shares)}.",
         f"Right least often: {worst}, as in {alike} of {len(runs)} recorded ones.",
     ]
-    if broken := find_divergence([(look["update"], np.asarray(look["d"])) for look in history]):
-        outcome, reasons = DIVERGED, broken
-    return Told(history[-1]["update"], outcome, reasons, recorded)
+    return Told([(look["update"], look["d"]) for look in history], outcome, reasons, recorded)
 
 
 def find_first(looks: Sequence[dict[str, Any]]) -> tuple[str, str]:
@@ -212,11 +192,9 @@ def read_swaps(run: tuple[Sequence[Sequence[float]], dict[str, float]]) -> Told:
         f"(recorded {spread(helped['nearest'])}).",
         f"Recorded without the head start: {without}.",
     ]
-    outcome = name_direction(shares["swaps with d"])
-    if broken := find_divergence([(int(row[0]), np.array(row[1:])) for row in rows]):
-        outcome, reasons = DIVERGED, broken
+    moments = [(int(row[0]), row[1:]) for row in rows]
     recorded = {int(helped["update"].max()): [name_direction(x) for x in helped["direction"]]}
-    return Told(int(rows[-1][0]), outcome, reasons, recorded)
+    return Told(moments, name_direction(shares["swaps with d"]), reasons, recorded)
 
 
 def name_direction(share: float) -> str:
