@@ -206,7 +206,7 @@ def test_a_model_that_diverged_has_no_scores():
     assert np.isnan(n15.know(model, clips.frames, places)).all()
 
 
-@pytest.mark.parametrize("page", ["12", "15"])
+@pytest.mark.parametrize("page", ["12", "15", "22", "32"])
 def test_the_stored_outcome_is_the_one_that_the_page_shows(page):
     stored = tomllib.loads(Path(module.__file__).with_name("stored.toml").read_text("utf8"))
     (path,) = (path for path in NOTEBOOKS if path.name.startswith(page))
