@@ -162,6 +162,19 @@ def test_a_control_that_is_moved_redraws_at_once_in_one_size(shown, monkeypatch)
     assert HAND.get() == Hand()
 
 
+def test_a_figure_that_is_made_fast_keeps_the_words_below_its_axes(shown, monkeypatch):
+    def draw(n=3):
+        plots.show(plots.table_axes(1, n).figure, "Axes without a picture.")
+
+    monkeypatch.setattr(films, "is_watched", lambda: True)
+    monkeypatch.setattr("ipywidgets.interact", lambda redraw, **controls: redraw(n=3))
+    plots.use_style()
+    draw()
+    films.explore(draw, n=(1, 9))
+    usual, fast = [open_source(read_image([each])[0]) for each in shown]
+    assert usual.size == fast.size
+
+
 @pytest.mark.skipif(not BROWSER, reason="needs Chromium")
 def test_a_button_puts_its_picture_into_the_place_of_the_first(shown, tmp_path):
     films.explore(draw_steps, [{"step": 5}, {"frames": 4}], **CONTROLS)

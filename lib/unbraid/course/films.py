@@ -200,7 +200,7 @@ def explore(
 
         @wraps(draw)  # so the controls begin with its defaults
         def redraw(**arguments: Any) -> None:
-            moved = {name: each for name, each in arguments.items() if each != usual[name]}
+            moved = {name: each for name, each in arguments.items() if each != usual.get(name)}
             hand = Hand(name_values(moved, controls), is_fast=True)
             display(gather(draw, arguments, hand), raw=True)
 
@@ -228,7 +228,7 @@ def gather(draw: Callable[..., None], arguments: dict[str, Any], hand: Hand) -> 
         HAND.reset(token)
     row = '<div style="display: flex; flex-wrap: wrap; gap: 1em">{}</div>'
     pages = [f"<div>{picture['text/html']}</div>" for picture in pictures]
-    return pictures[0] | {"text/html": row.format("".join(pages))}
+    return next(iter(pictures), {}) | {"text/html": row.format("".join(pages))}
 
 
 def name_values(arguments: dict[str, Any], controls: dict[str, Any]) -> str:

@@ -57,7 +57,7 @@ def show(figure: Figure, alt: str, place: str = "") -> None:
     """
     check_field(isinstance(figure, Figure), "figure", "a Figure from draw", type(figure).__name__)
     is_fast = HAND.get().is_fast
-    if is_fast:  # without the second drawing, which finds the margins
+    if is_fast and figure.get_layout_engine():  # all is within: no second drawing for the margins
         figure.set_dpi(2 * figure.dpi)
         image = Image.fromarray(paint(figure))
     else:
