@@ -167,7 +167,8 @@ def test_what_notebooks_import_is_in_the_wheel(outside, copy):
             if isinstance(node, ast.Import | ast.ImportFrom) and not path.name.startswith("42"):
                 lines[ast.unparse(node)] = path.name
     # What a reader typed in a workshop; without it a page goes on with its own class.
-    lines = {line: name for line, name in lines.items() if not line.startswith("from model_")}
+    typed = ("from model_", "from measures ")
+    lines = {line: name for line, name in lines.items() if not line.startswith(typed)}
     listed = copy.parent / "imports.py"
     listed.write_text("\n".join(sorted(lines)), encoding="utf-8")
     done = outside("-c", IMPORTS, listed)
