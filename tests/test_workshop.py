@@ -6,6 +6,7 @@ With UNBRAID_MUTANTS set, as in a weekly job, also each mistake of n32.toml gets
 import ast
 import inspect
 import os
+import re
 import tomllib
 from importlib import import_module
 
@@ -176,6 +177,47 @@ def test_what_was_typed_before_is_kept(tmp_path, monkeypatch, capsys):
 
 def _wanted(number):
     return import_module(f"{workshop.__name__}.n{number}").WANTED
+
+
+@pytest.mark.parametrize("order", [("03", "13", "33"), ("33", "03", "13")])
+def test_the_instruments_of_all_pages_are_one_file(order, tmp_path, monkeypatch, capsys):
+    """In any order; a page that is saved again changes its own, and nothing that others need."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workshop, "solved", set())
+    sources = {number: inspect.getsource(read_lesson(number)) for number in order}
+    for number, source in sources.items():
+        workshop.save(number, [source])
+    path, written = tmp_path / "measures.py", {}
+    exec(path.read_text(), written)
+    assert {name for number in order for name in _wanted(number)} <= set(written)
+    assert len([*tmp_path.glob("measures_*.py")]) == 2 and "not checked" in capsys.readouterr().out
+    for number in order:
+        last = checked_last(number)
+        assert workshop.check(number, last, *find_typed(number, last, written)).is_right
+
+    before = workshop.read_made(path.read_text())
+    mine = ["SCALE = 2", "def ksg(x, y, k=3):\n    return SCALE * k", sources["03"]]
+    workshop.save("03", [mine[2], *mine[:2]])
+    after = workshop.read_made(path.read_text())
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert changed == {"SCALE", "ksg", "find_box"} and "find_box" not in after
+    workshop.save("33", [sources["33"]])  # as it was, so nothing is renamed
+    assert workshop.read_made(path.read_text()) == after
+    with pytest.raises(ValueError, match="^SCALE: .*measures.py"):
+        workshop.save("13", [sources["13"] + "\nSCALE = 3\ndef inside(C):\n    return SCALE"])
+
+
+def test_the_library_has_the_numbers_that_03_prints():
+    (path,) = files.select_notebooks(None, "03")
+    outputs = [out for cell in nbformat.read(path, 4).cells for out in cell.get("outputs", [])]
+    printed = "".join(out.get("text", "") for out in outputs)
+    if "; shuffled pairs" not in printed:
+        pytest.skip("the outputs of 03 are to be renewed")
+    part = import_module(f"{workshop.__name__}.n03").PARTS[checked_last("03")]
+    found = part.right(vars(read_lesson("03")), part.cases[0])
+    for name in ("line", "parabola", "hidden link", "fast wave"):
+        bits = found[f"bits of the {name}"].item()
+        assert re.search(rf"^{name} +{bits:5.2f} bits", printed, re.MULTILINE), name
 
 
 # ---- The desk
