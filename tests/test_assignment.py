@@ -151,7 +151,7 @@ def test_what_is_no_exercise_is_refused(change, says, source, tmp_path):
         assignment.write_assignment(tmp_path / "build", folder=source.parent)
 
 
-@pytest.mark.parametrize("number", ["11", "32", "33"])
+@pytest.mark.parametrize("number", ["03", "11", "32", "33"])
 def test_a_workshops_functions_are_questions(number, root, tmp_path):
     """Each function gives a point if it is typed, and none as it is handed out."""
     (path,) = assignment.write_assignment(tmp_path, number, root / "notebooks", "smoke")
