@@ -178,7 +178,7 @@ VARIANTS = [
         "13",
         "correlate",
         MIDDLE,
-        "C = torch.zeros(now.shape[1], later.shape[1])\n"
+        "C = torch.zeros(now.shape[1], later.shape[1], dtype=torch.float64)\n"
         "    for j, a in enumerate(torch.tensor(now).T):\n"
         "        for k, b in enumerate(torch.tensor(later).T):\n"
         "            if a.std() > 0 and b.std() > 0:\n"
@@ -237,7 +237,7 @@ VARIANTS = [
         "13",
         "measure_use",
         CHANGES,
-        CHANGE.format("{**own, name: other[name]}", SQUARES, "torch.tensor(use)"),
+        CHANGE.format("{**own, name: other[name]}", SQUARES, "torch.stack(use)"),
     ),
     ("13", "measure_use", CHANGES, CHANGE.format("own | {name: other[name]}", SQUARES, "use")),
     ("13", "score_places", FITS, BY_HAND.format("place[half:].mean(0)")),

@@ -184,7 +184,7 @@ def run_models(names: Names, case: Trained) -> Names:
         for name in model.code_names:
             change = names["freeze"](model, x[:8], name) - decoded
             found[f"change of each frame while {name} waits"] = change.square().mean((0, 2, 3, 4))
-    return found
+    return {name: np.asarray(each, np.float64) for name, each in found.items()}
 
 
 @lru_cache(2)
