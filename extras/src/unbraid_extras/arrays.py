@@ -167,13 +167,22 @@ def check_inputs(
     is_one = len(set(lengths.values())) == 1
     check_field(is_one, "codes, factors", "one row for each sequence in all", lengths)
     known = {name: check_factor(f"factor {name!r}", v, steps) for name, v in given.items()}
-    is_given = any(values.ndim == 1 for values in known.values())
-    check_field(is_given, "factors", "at least one with a value per sequence (N,)", "none")
     if groups is not None:
-        found = number_groups("groups", groups, count).max() + 1
-        expected = f"{FEWEST_GROUPS} groups or more"
+        numbers = number_groups("groups", groups, count)
+        expected, found = f"{FEWEST_GROUPS} groups or more", numbers.max() + 1
         check_field(found >= FEWEST_GROUPS, "groups", expected, f"{found}; bring more groups")
+        for name, values in known.items():
+            check_nested(f"factor {name!r}", values, numbers)
     return arrays, known
+
+
+def check_nested(field: str, values: np.ndarray, groups: np.ndarray) -> None:
+    """Refuse classes (N,) that lie in one group each, since those of a test are in no training."""
+    if values.ndim == 1 and values.dtype.kind != "f":
+        pairs = np.unique(np.stack([to_index(field, values), groups]), axis=1)
+        found = "one at most; leave it out (--leave-out)"
+        is_shared = (np.bincount(pairs[0]) > 1).sum() > 1
+        check_field(is_shared, field, "two classes that occur in several groups", found)
 
 
 def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
@@ -184,6 +193,8 @@ def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
         values = values.astype(str)  # as pandas hands text on
     if values.ndim == 2 and (values == values[:, :1]).all():
         values = values[:, 0]
+    is_one = values.ndim == 2 and (values == values[:1]).all()
+    check_field(not is_one, field, "values that differ between sequences", "equal ones")
     fits = values.ndim == 1 or not steps or values.shape[1] in steps
     expected = f"a value for each of the {max(steps, default=0)} steps of the codes"
     check_field(fits, field, expected, values.shape)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -23,18 +21,13 @@ from threadpoolctl import threadpool_limits
 from unbraid.checks import check_seed, check_type, number_groups, to_index
 from unbraid.measures.doubts import doubt_index, doubt_matrix, doubt_spellings
 from unbraid.measures.information import kraskov, ross
-from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
+from unbraid.measures.leakage import LeakageMatrix, shuffle_groups
 from unbraid.support.readable import Readable
 
 from unbraid_extras.arrays import LARGEST_SEED, MADE_BY, Arrays, Named, check_inputs
 from unbraid_extras.disentanglement import ross_all, scores
+from unbraid_extras.verdict import INPUTS, Probes, Verdict, assign_codes, decide, write
 
-FEWEST_SEQUENCES = 100  # for a verdict
-SIGNIFICANCE = 0.01  # the chance that any cell of a matrix counts as read where none is
-HINT = 0.05  # the p-value up to which a linear probe may have read what another reads surely
-SMALLEST_SKILL = 0.05  # of a leak, however small its p-value is
-FEWEST_PERMUTATIONS = 1999  # of the factors: enough to correct for 20 cells
-MOST_PERMUTATIONS = 9999  # enough for 100 cells; more would take much time and memory
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
 SHUFFLED_ROWS = 2000  # at most behind a score of shuffled factors
 FEWER_TREES = 8  # of their forests, where a small number is all that is asked for
@@ -56,7 +49,6 @@ MEANING = {  # of each score, and what it cannot be told without
 }
 OF_UNITS = ("gap", "separation")  # There is no gap between a code and its own units.
 
-Pairs = set[tuple[str, str]]  # of a code and a factor that a probe reads from it
 Bits = dict[str, dict[str, tuple[float, float]]]  # by code, factor: bits, and most if shuffled
 Pair = dict[str, tuple[float, float]]  # by score: its value, and with shuffled factors; or NaN
 
@@ -65,6 +57,7 @@ Pair = dict[str, tuple[float, float]]  # by score: its value, and with shuffled 
 class Report(Readable):
     """What `measure` has found."""
 
+    rows: tuple[int, int]  # sequences that are measured, and how many of them are predicted
     count: int  # of what is independent
     unit: str  # of which these are: "sequences", "different sequences" or "groups"
     kinds: dict[str, str]  # by factor: "4 classes" or "continuous"
@@ -72,12 +65,25 @@ class Report(Readable):
     own: dict[str, tuple[str, ...]]  # by factor: the codes that may hold it; none if unknown
     linear: LeakageMatrix
     nonlinear: LeakageMatrix
-    bits: Bits
+    verdict: Verdict
     doubts: list[str]  # on rows, on estimates of information, on the kinds of factors
+    bits: Bits = field(default_factory=dict)
     by_code: Pair = field(default_factory=dict)
     by_unit: Pair = field(default_factory=dict)
-    findings: tuple[str, ...] = ()  # sentences, the verdict first
     provenance: dict[str, Any] = field(default_factory=dict)  # of the command
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The verdict in sentences, then one per factor."""
+        return (*self.verdict.findings, *self.verdict.each)
+
+    @property
+    def sample(self) -> str:
+        """Which rows the verdict is about."""
+        rows, tested = self.rows
+        groups = f" in {self.count} groups" if self.unit == "groups" else ""
+        known = f"{rows} {self.unit if not groups else 'sequences'}{groups}"
+        return f"Sample: {known}, of which {tested} are predicted by probes of the others."
 
     def factor_table(self) -> list[tuple[str, ...]]:
         """A row for each factor: what it is, and where it should be."""
@@ -91,7 +97,7 @@ class Report(Readable):
     def information_table(self) -> list[tuple[str, ...]]:
         """A row for each factor: the bits that it shares with each code."""
         rows = [("bits", *self.bits)]
-        for name in next(iter(self.bits.values())):
+        for name in next(iter(self.bits.values()), ()):
             pairs = [cells[name] for cells in self.bits.values()]
             rows.append((name, *(f"{bits:.2f} (shuffled {null:.2f})" for bits, null in pairs)))
         return rows
@@ -100,8 +106,8 @@ class Report(Readable):
         """A row for each score, of codes and of units."""
         each = ("by code", "shuffled", "by unit", "shuffled")
         rows: list[tuple[str, ...]] = [("score", *each, "meaning")]
-        for name, (meaning, _) in MEANING.items():
-            values = (*self.by_code[name], *self.by_unit[name])
+        for name in self.by_code:
+            meaning, values = MEANING[name][0], (*self.by_code[name], *self.by_unit[name])
             cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in values]
             score, _, meaning = meaning.partition(": ")
             rows.append((f"{score} {name}", *cells, meaning))
@@ -113,7 +119,8 @@ class Report(Readable):
         return [
             f"{meaning.partition(':')[0]} {name} by {kind} is not available: it needs {needed}."
             for (kind, found), (name, (meaning, needed)) in pairs
-            if np.isnan(found[name][0]) and not (kind == "code" and name in OF_UNITS)
+            if name in found and np.isnan(found[name][0])
+            if not (kind == "code" and name in OF_UNITS)
         ]
 
     def table(self) -> list[tuple[str, ...]]:
@@ -123,7 +130,8 @@ class Report(Readable):
     def verdict_table(self) -> list[tuple[str, ...]]:
         """The verdict, and what probes read, which it follows from."""
         rows: list[tuple[str, ...]] = [("found", sentence) for sentence in self.findings]
-        rows += [*self.factor_table(), ("Skills of probes: 0 is chance, 1 is perfect.",)]
+        rows += [("sample", self.sample.partition(": ")[2]), *self.factor_table()]
+        rows.append(("Skills of probes: 0 is chance, 1 is perfect.",))
         return [*rows, *self.linear.table(), *self.nonlinear.table()]
 
     def rest_table(self) -> list[tuple[str, ...]]:
@@ -134,7 +142,8 @@ class Report(Readable):
 
     def as_json(self) -> str:
         """Everything, as JSON; NaN becomes null."""
-        text = json.dumps({"made_by": MADE_BY} | asdict(self), default=lambda value: value.tolist())
+        known = {"made_by": MADE_BY, "findings": self.findings} | asdict(self)
+        text = json.dumps(known, default=lambda value: value.tolist())
         without_nan = json.loads(text, parse_constant=lambda _: None)
         return json.dumps(without_nan, indent=1, ensure_ascii=False)
 
@@ -142,9 +151,8 @@ class Report(Readable):
         """One page with figures, which needs no other file."""
         from unbraid_extras import pages  # imported lazily, because figures need matplotlib
 
-        matrices = [pages.draw_matrix(matrix) for matrix in (self.linear, self.nonlinear)]
-        shown = {"made_by": MADE_BY, "rows": SHUFFLED_ROWS}
-        return pages.render("measure.html.j2", report=self, matrices=matrices, **shown)
+        shown = {"made_by": MADE_BY, "rows": SHUFFLED_ROWS, "write": write}
+        return pages.render("measure.html.j2", report=self, **shown)
 
 
 def measure(
@@ -172,9 +180,36 @@ def measure(
     Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
     alone. Raises ValueError, with its name, for an array that cannot be measured.
     """
+    check_type((Callable, type(None)), on_verdict=on_verdict)
+    report, flat, still, numbers = judge(codes, factors, dynamic=dynamic, groups=groups, seed=seed)
+    if on_verdict:
+        on_verdict(report)
+    if not still:
+        return report
+    given = None if groups is None else numbers
+    with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
+        warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.
+        scored = pool.submit(score, flat, still, numbers, seed)
+        bits, of_bits = pool.submit(estimate_information, flat, still, seed, given).result()
+        by_code, by_unit, lacking = scored.result()
+    doubts = [*report.doubts, *lacking, *of_bits]
+    return replace(report, bits=bits, doubts=doubts, by_code=by_code, by_unit=by_unit)
+
+
+def judge(
+    codes: Named,
+    factors: Named,
+    *,
+    dynamic: Sequence[str] | None = None,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+) -> tuple[Report, Arrays, Arrays, np.ndarray]:
+    """The report with the verdict, and without bits and scores; see `measure`.
+
+    Also what these are measured from: codes (N, D), factors (N,), and the groups of the rows.
+    """
     check_seed(seed, LARGEST_SEED)
     check_type((Iterable, type(None)), dynamic=dynamic)
-    check_type((Callable, type(None)), on_verdict=on_verdict)
     arrays, known = check_inputs(codes, factors, dynamic, groups)
     doubts, unit = doubt_index(arrays), "sequences"
     is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
@@ -188,52 +223,24 @@ def measure(
         check_inputs(arrays, known, dynamic)
     unit = unit if groups is None else "groups"
     numbers = number_groups("groups", groups, len(next(iter(arrays.values()))))
-    flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in arrays.items()}
-    still = {name: values for name, values in known.items() if values.ndim == 1}
-    cells = len(known) * sum(len(POOLINGS) if c.ndim == 3 else 1 for c in arrays.values())
-
-    # Codes of steps are pooled in every way, because their mean over time can hide what a step
-    # tells, and a step what all steps tell together.
-    options: dict[str, Any] = {"pooling": tuple(POOLINGS), "seed": seed, "groups": numbers}
-    wanted = np.clip(cells / SIGNIFICANCE, FEWEST_PERMUTATIONS, MOST_PERMUTATIONS)
-    read = partial(leakage_matrix, arrays, known, permutations=int(wanted), **options)
     own = assign_codes(arrays, known, dynamic)
-    kinds, constants, more = {}, {}, []
+    kinds, constants = {}, {}
     for name, values in known.items():
         kinds[name], constants[name], said = describe_factor(name, values)
         is_matrix = values.ndim == 2 and all(code.ndim == 2 for code in arrays.values())
-        more += [*said, *([doubt_matrix(name, values)] if is_matrix else [])]
-    # Each part takes one thread, since those of small matrix products wait for each other.
-    with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
+        doubts += [*said, *([doubt_matrix(name, values)] if is_matrix else [])]
+    count = int(numbers.max()) + 1
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.
-        nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
-        matrices = linear.result(), nonlinear.result()
-        none: Bits = {name: {} for name in flat}
-        count = int(numbers.max()) + 1
-        report = Report(count, unit, kinds, constants, own, *matrices, none, doubts)
-        report = replace(report, findings=tuple(conclude(report, arrays, known)))
-        if on_verdict:
-            on_verdict(report)
-        scored = pool.submit(score, flat, still, numbers, seed)
-        bits, of_bits = pool.submit(estimate_information, flat, still, seed, numbers).result()
-        by_code, by_unit, lacking = scored.result()
-    doubts += [*lacking, *of_bits, *more]
-    return replace(report, bits=bits, doubts=doubts, by_code=by_code, by_unit=by_unit)
-
-
-def assign_codes(
-    codes: Mapping[str, Any], factors: Mapping[str, Any], dynamic: Sequence[str] | None
-) -> dict[str, tuple[str, ...]]:
-    """For each factor the codes that may hold it, of steps or of sequences; none if unknown."""
-    fixed = {"static": False, "dynamic": True}  # Others are known by their axes.
-    of_steps = [name for name, code in codes.items() if fixed.get(name, code.ndim == 3)]
-    of_sequences = [name for name in codes if name not in of_steps]
-    own: dict[str, tuple[str, ...]] = dict.fromkeys(factors, ())
-    for name, values in factors.items() if of_steps and of_sequences else ():
-        if values.ndim == 2 or dynamic is not None:
-            is_moving = values.ndim == 2 or name in (dynamic or ())
-            own[name] = tuple(of_steps if is_moving else of_sequences)
-    return own
+        probes = Probes(arrays, known, own, numbers, seed)
+        verdict = decide(probes, count, unit)
+    rows = len(numbers), int(probes.held_out.sum())
+    linear, nonlinear = probes.matrices
+    report = Report(rows, count, unit, kinds, constants, own, linear, nonlinear, verdict, doubts)
+    flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in arrays.items()}
+    flat = {name: code for name, code in flat.items() if not INPUTS.fullmatch(name)}
+    still = {name: values for name, values in known.items() if values.ndim == 1}
+    return report, flat, still, numbers
 
 
 def describe_factor(name: str, values: np.ndarray) -> tuple[str, float, list[str]]:
@@ -345,111 +352,3 @@ def score(
         by_code[name] = pairs[0] if name not in OF_UNITS else (np.nan, np.nan)
         by_unit[name] = pairs[1] if is_told else (np.nan, np.nan)
     return by_code, by_unit, list(whole[0].doubts)
-
-
-# ---- words
-
-
-def conclude(report: Report, codes: Arrays, factors: Arrays) -> list[str]:
-    """The findings in sentences, the verdict first."""
-    matrices = report.linear, report.nonlinear
-    read = set().union(*(read_pairs(matrix, MOST_PERMUTATIONS) for matrix in matrices))
-    if report.count < FEWEST_SEQUENCES:
-        rest = "" if read else " (no probe predicts anything so far)"
-        found = f"Cannot be concluded: {report.count} {report.unit} are too few{rest}"
-        return [f"{found}; give {FEWEST_SEQUENCES} or more, better several hundred."]
-    if not read:
-        return ["Useless: no probe predicts any factor from any code."]
-    linear = clear_pairs(report.linear, HINT)
-    if_named = suppose(matrices, codes, factors, report.own, linear, read)
-    telling, known = {code for code, _ in read}, {name for _, name in read}
-    quiet = [code for code in report.bits if code not in telling]
-    # Nothing is read from these, nor from others that may hold the same factors.
-    groups = [own for own in report.own.values() if own]
-    groups = groups or [(code,) for code in report.bits if not if_named]
-    unused = set().union(*(group for group in groups if telling.isdisjoint(group)))
-    silent = [code for code in report.bits if code in unused]
-    sentences = [if_named] * bool(if_named)
-    if silent:
-        rest = ", ".join(code for code in report.bits if code not in quiet)
-        found = f"Collapsed: of the factors none is in {', '.join(silent)}; they are in {rest}."
-        sentences.append(found)
-    elif any(report.own.values()):
-        sentences.append(describe_leak(report.own, linear, read))
-    if quiet and not silent:
-        sentences.append(f"No factor is clearly in {', '.join(quiet)}.")
-    if lost := [name for name in report.own if name not in known]:
-        sentences.append(f"Lost: no probe surely predicts {', '.join(lost)}.")
-    if not (if_named or any(report.own.values())):
-        sentences.append(
-            "Which code should contain which factor is not known: name one static, or give it the "
-            "shape (N, D), and name the other one dynamic, or give it the shape (N, T, d)."
-        )
-    return sentences
-
-
-def suppose(
-    matrices: Iterable[LeakageMatrix],
-    codes: Mapping[str, Any],
-    factors: Mapping[str, Any],
-    own: Mapping[str, Collection[str]],
-    linear: Pairs,
-    read: Pairs,
-) -> str:
-    """What would be found if those factors were named that codes of steps tell best.
-
-    "" if it is known where all should be. The arguments are those of `describe_leak`.
-    """
-    of_steps = assign_codes(codes, factors, [*factors])
-    unknown = [name for name in own if of_steps[name] and not own[name]]
-    skills: dict[tuple[str, str], float] = {}
-    for matrix in matrices:
-        for code, values in zip(name_codes(matrix), matrix.value, strict=True):
-            for name, value in zip(matrix.columns, values, strict=True):
-                skills[name, code] = max(value, skills.get((name, code), -1))
-    best = {name: max(codes, key=lambda code: skills[name, code]) for name in unknown}
-    named = [name for name in unknown if best[name] in of_steps[name]]
-    verdict = describe_leak(assign_codes(codes, factors, named), linear, read)
-    listed = f"{' and '.join(named) or 'none'} should be in the dynamic code alone"
-    option = ",".join(named) or "''"
-    said = "It is not said which factors belong to the motion, so that no leak is claimed. If "
-    return f"{said}{listed} (--dynamic {option}): {verdict}" if unknown else ""
-
-
-def name_codes(matrix: LeakageMatrix) -> list[str]:
-    """The code of each row of a matrix, without the way in which it is pooled."""
-    return [re.sub(rf", ({'|'.join(POOLINGS)})$", "", row) for row in matrix.rows]
-
-
-def read_pairs(matrix: LeakageMatrix, permutations: int) -> Pairs:
-    """The (code, factor) that a probe reads surely, corrected for the number of cells."""
-    return clear_pairs(matrix, max(SIGNIFICANCE / matrix.value.size, 1 / (1 + permutations)))
-
-
-def clear_pairs(matrix: LeakageMatrix, level: float) -> Pairs:
-    """The (code, factor) that a probe reads with a p-value of at most `level`, and not weakly."""
-    clear = (matrix.p_value <= level) & (matrix.value >= SMALLEST_SKILL)
-    names = name_codes(matrix)
-    return {(names[row], matrix.columns[column]) for row, column in np.argwhere(clear)}
-
-
-def describe_leak(own: Mapping[str, Collection[str]], linear: Pairs, read: Pairs) -> str:
-    """The verdict on codes from which something is read.
-
-    own: by factor the codes that may hold it. linear: the pairs that a linear probe may have read;
-        a leak is hidden if it is none of them. read: the pairs that any probe reads surely.
-    """
-    foreign = [(code, name) for code, name in sorted(read) if own[name] and code not in own[name]]
-    pairs = ", ".join(f"{name} in {code}" for code, name in foreign)
-    judged = {name for name, codes in own.items() if codes}
-    some = f" for {', '.join(sorted(judged))}" if len(judged) < len(own) else ""
-    if not foreign and {name for code, name in read if code in own[name]} < judged:
-        return f"No leak was found{some}."  # Another sentence says what is lost.
-    if not foreign:
-        known = "each factor judged is in a code that may contain it"
-        return f"No leak was found{some}: {known}, and none clearly in one that should not."
-    if not linear & set(foreign):
-        return f"Hidden leak: only the non-linear probe predicts {pairs}."
-    if len(judged) > 1 and {name for _, name in foreign} == judged:
-        return f"Mixed (rotated){some}: each is in a code that should not contain it: {pairs}."
-    return f"Leak: {pairs}."

@@ -54,6 +54,7 @@ class OwnData(Readable):
     scale: SpectrumScale | None = None  # of recordings: by it spectra become magnitudes again
     sources: dict[str, list[int]] = field(default_factory=dict)  # what splits keep together of each
     unit: str = ""  # of these: the kind, or "groups of person"
+    side: int = 0  # of frames: pixels of the shorter side, before they were scaled
     columns: Sequence[str] = ()  # of series: the names of their variables
     units: np.ndarray | None = None  # of series: mean, deviation (2, D) behind their z-scores
     times: dict[str, list[pd.Index]] = field(default_factory=dict)  # of each series' steps
@@ -142,7 +143,8 @@ def load(path: Path | str, **options: Any) -> OwnData:
         data.sources[name] = [int(parts.owner[clip.number]) for clip in chosen]
         if raw.times is not None:
             data.times[name] = [raw.times[clip.number][clip.window] for clip in chosen]
-    return replace(data, unit=parts.unit, taken=taken, notes=notes)
+    side = min((min(size) for size in raw.sizes), default=0)
+    return replace(data, unit=parts.unit, taken=taken, notes=notes, side=side)
 
 
 def find(path: Path, how: Reading) -> RawSequences:

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from unbraid.codes import decode_all, encode_all
+from unbraid.codes import concatenate, decode_all, encode_all
 from unbraid.data import speech
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import random_donors
-from unbraid.models.base import Codes, SequenceModel
+from unbraid.models.base import Batch, Codes, SequenceModel
+from unbraid.models.single_element import SingleElement
 
-from unbraid_extras.measure import assign_codes
-from unbraid_extras.own_data import OwnData
+from unbraid_extras.arrays import check_inputs
+from unbraid_extras.own_data import ENOUGH, OwnData
 
-MOST_SEQUENCES = {"train": 600, "test": 300}  # that probes and pictures read
+MOST_SEQUENCES = {"train": 600, "validation": 150, "test": 300}  # that probes and pictures read
+SIDE = 16  # pixels to which frames are averaged for probes, each way
 
 
 class Page:
     """What the sections of a report read; they add sentences to `verdict`, `findings` and `advice`.
 
-    dynamic: labels, a value per sequence, of the motion; None: it is not said which these are.
+    sample: codes and inputs, which is what `measure` reads. factors: the labels beside them of
+    which something can be said. obstacles: of the others, why nothing can.
     """
 
-    def __init__(self, model: SequenceModel, data: OwnData, dynamic: Sequence[str] | None = None):
+    def __init__(self, model: SequenceModel, data: OwnData):
         self.model, self.data, self.unit = model, data, data.unit
-        self.parts: dict[str, Sequences] = {}  # of the training and of the test split, as floats
+        self.parts: dict[str, Sequences] = {}  # of each split some, as floats
         self.groups: dict[str, np.ndarray] = {}
         for name, most in MOST_SEQUENCES.items():
             generator = torch.Generator().manual_seed(0)
@@ -41,20 +43,68 @@ class Page:
         self.times, self.clock = read_clock(data, rows)  # of their steps, and what the times are
         self.codes = {name: encode_observed(model, part) for name, part in self.parts.items()}
         self.decoded = decode_all(model, self.codes["test"])  # the test sequences
-        # The codes that may hold a label, none if unknown.
-        self.own = assign_codes(self.codes["test"], self.test.labels, dynamic)
         # The number of another test sequence for each, (n,).
         self.donors = torch.from_numpy(random_donors(max(2, count)))[:count] % count
         self.within = lie_within(steps_of(self.test))  # steps (N, T) from the first to the last
-        self.obstacles: dict[str, str] = {}  # by label: why nothing can be said of it, or ""
+        self.factors: dict[str, Tensor] = {}
+        self.obstacles: dict[str, str] = {}
+        self.left = 1.0  # the model's error as a share of the smaller one of two means
         self.verdict: list[str] = []
         self.findings: list[str] = []
         self.advice: list[str] = []
+        self.collect()
 
-    @property
-    def common(self) -> Tensor:
-        """Which steps (T,) all sequences have; at others a label is only filled in."""
-        return torch.cat([steps_of(part) for part in self.parts.values()]).all(0)
+    def collect(self) -> None:
+        """Make the sample: of the test split, or of all where that is too small for a verdict.
+
+        A model never sees labels, so that its training sequences may be measured; what it makes of
+        new ones is said by the test split alone.
+        """
+        is_enough = len(np.unique(self.groups["test"])) >= ENOUGH
+        self.measured = ["test"] if is_enough else [*self.parts]
+        parts = [self.parts[name] for name in self.measured]
+        self.sample = concatenate([self.codes[name] for name in self.measured])
+        labels = concatenate([part.labels for part in parts])
+        owner = np.concatenate([self.groups[name] for name in self.measured])
+        self.group = owner if len(np.unique(owner)) < len(owner) else None
+        common = torch.cat([steps_of(part) for part in parts]).all(0)
+        if self.test.dynamic and not common.all():  # At other steps a label is only filled in.
+            said = f"Labels of steps are read at {common.sum()} of {len(common)} steps"
+            self.findings.append(f"{said}, those that all sequences have.")
+            for named in (self.sample, labels):
+                named |= {k: x[:, common] for k, x in named.items() if x.shape[1:2] == common.shape}
+        for name, values in labels.items():
+            try:
+                check_inputs(self.sample, {name: values}, None, self.group)
+                self.factors[name] = values
+            except ValueError as error:
+                self.obstacles[name] = (
+                    str(error).partition(";")[0].removeprefix(f"factor {name!r}: ")
+                )
+        means = (average(part.frames, part.observed) for part in parts)
+        self.sample["inputs_mean"] = torch.cat([shrink(mean) for mean in means])
+        if isinstance(self.model, SingleElement):
+            what = "frame" if self.test.kind == "frames" else "step"
+            what = "window" if getattr(self.model.config, "window", 1) > 1 else what
+            read = torch.cat([shrink(take_anchor(self.model, part)) for part in parts])
+            self.sample[f"inputs_static_{what}"] = read
+
+
+def take_anchor(model: SingleElement, part: Sequences) -> Tensor:
+    """The element (N, ...) that the static code of each sequence reads."""
+    elements, mask = model.check_batch(Batch.of(part))
+    observed = torch.ones(elements.shape[:2], dtype=torch.bool)
+    if mask is not None:
+        observed = mask.flatten(2).any(2)
+    anchor = model.choose_anchor(observed, torch.zeros(len(elements)))
+    return elements[torch.arange(len(elements)), anchor]
+
+
+def shrink(values: Tensor) -> Tensor:
+    """Values (N, ...) as rows (N, P), frames averaged to at most `SIDE` pixels each way."""
+    if values.ndim == 4 and values.shape[3] > SIDE:
+        values = F.adaptive_avg_pool2d(values, SIDE)
+    return values.flatten(1)
 
 
 def encode_observed(model: SequenceModel, part: Sequences) -> Codes:

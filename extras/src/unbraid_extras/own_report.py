@@ -1,7 +1,7 @@
 """One page on a model that was trained on anybody's own data: the verdict, numbers, and pictures.
 
-Each number stands next to a baseline, and what the test split is too small for is called open. The
-page's prose is in own_report.html.j2; `own_labels` judges what the codes tell of labels.
+Each number stands next to a baseline. The page's prose is in own_report.html.j2; the verdict on
+what codes contain is that of `measure`, on the same sample.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 from unbraid.checks import check_field, check_names, check_path, check_type
-from unbraid.codes import concatenate, decode_all, root_mean_square
+from unbraid.codes import decode_all, root_mean_square
 from unbraid.course import films, plots
 
-from unbraid_extras import measure, own_labels, pages
-from unbraid_extras.arrays import check_inputs, read_arrays
+from unbraid_extras import measure, pages, verdict
+from unbraid_extras.arrays import read_arrays
 from unbraid_extras.own_data import OwnData
-from unbraid_extras.own_page import MOST_SEQUENCES, Page, average, widen
+from unbraid_extras.own_page import Page, average, widen
 from unbraid_extras.own_training import Trained, read_marker, write_known
 
-LEFT = 0.3  # of the error of the mean over time: with more, it is said what to try
+LEAST_LEFT = 0.05  # with less, nothing is advised
+LEFT = 0.3  # of the error of the mean over time: with more, a model has not learnt its frames
+GROWING = 0.9  # of the updates: if the best one is later, the bound still grew
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
 SHOWN = 3  # test sequences in a picture
 MOST_FRAMES = 12  # of a sequence in a picture
@@ -63,45 +65,25 @@ def write(
     check_names("dynamic", () if dynamic is None else dynamic, data.splits["test"].labels)
     check_path(folder=folder)
     check_field("written" in read_marker(Path(folder)), "folder", "that of the training", folder)
-    page, folder = Page(trained.model, data, dynamic), Path(folder)
-    page.obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
+    page, folder = Page(trained.model, data), Path(folder)
     sections = {
-        "side": own_labels.SIDE,
+        "write": verdict.write,
         "training": describe_training(trained),
         "reconstructions": show_reconstructions(page),
         "swaps": show_swaps(page),
-        "labels": show_labels(page),
+        "report": judge_labels(page, dynamic),
     }
     about = data.splits["train"].provenance.split(",")[0].removeprefix("own data from ")
+    page.advice += advise(page, trained.record)
     title = f"What the model has learnt from {about}"
     html = pages.render("own_report.html.j2", title=title, page=page, **sections)
-    parts = list_measured(page)
-    write_known(folder / "codes.npz", pack_arrays(concatenate([page.codes[n] for n in parts])))
-    if factors := list_factors(page, parts):
-        write_known(folder / "factors.npz", pack_arrays(factors))
+    write_known(folder / "codes.npz", pack_arrays(page.sample))
+    if factors := page.factors:
+        more = {} if page.group is None else {page.unit: torch.from_numpy(page.group)}
+        write_known(folder / "factors.npz", pack_arrays(factors | more))
     path = folder / "report.html"
     write_known(path, html.encode(errors="backslashreplace"))
     return path
-
-
-def list_measured(page: Page) -> list[str]:
-    """The splits behind codes.npz: the test split, and training where that is too small.
-
-    A model never sees labels, so that its training sequences may be measured; what it makes of new
-    ones is said by the test split alone.
-    """
-    is_enough = len(np.unique(page.groups["test"])) >= measure.FEWEST_SEQUENCES
-    return ["test"] if is_enough else ["train", "test"]
-
-
-def list_factors(page: Page, parts: Sequence[str]) -> dict[str, Tensor]:
-    """The labels of which something can be said, and what the split keeps together, if it does."""
-    labels = concatenate([page.parts[name].labels for name in parts])
-    factors = {name: values for name, values in labels.items() if not page.obstacles[name]}
-    groups = np.concatenate([page.groups[name] for name in parts])
-    if factors and len(np.unique(groups)) < len(groups):
-        factors[page.unit] = torch.from_numpy(groups)
-    return factors
 
 
 def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str] | None) -> str:
@@ -112,17 +94,13 @@ def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str] | None) 
     known, read = read_arrays(factors, "factors"), read_arrays(codes, "codes")
     count = len(next(iter(read.values())))
     what = f"{codes} has {count} test sequences"
-    if count > min(len(data.splits["test"]), MOST_SEQUENCES["test"]):
-        fewest = f"{measure.FEWEST_SEQUENCES} {data.unit}"
-        what = f"{codes} has {count} sequences, training and test, as a verdict needs {fewest}"
+    if count > len(data.splits["test"]):
+        fewest = f"{verdict.FEWEST_SEQUENCES} {data.unit}"
+        what = f"{codes} has {count} sequences of all splits, as a verdict needs {fewest}"
     group = known.pop(data.unit, None)
-    dynamic = [name for name in dynamic or () if name in known]
-    try:
-        check_inputs(read, known, dynamic, group)
-    except ValueError as error:
-        return f"{what}; the command measure cannot read them yet: {error}"
+    dynamic = None if dynamic is None else [name for name in dynamic if name in known]
     words = ["python", "-m", "unbraid_extras", "measure", str(codes), str(factors)]
-    words += ["--dynamic", ",".join(dynamic)] * bool(dynamic)
+    words += ["--dynamic", ",".join(dynamic or ())] * (dynamic is not None)
     words += ["--group", data.unit] * (group is not None)
     return f"{what}; to measure them: {shlex.join(words)}"
 
@@ -156,6 +134,26 @@ def describe_training(trained: Trained) -> dict[str, object]:
     return record | {"curve": pages.draw(figure, alt)}
 
 
+def advise(page: Page, record: Mapping[str, Any]) -> list[str]:
+    """What to try, with its minutes: more updates while they help, else larger or more sequences.
+
+    A larger size is not named where the model has not learnt the frames of this one.
+    """
+    side, whole = page.test.frames.shape[-1], page.data.side
+    updates, minutes = record["updates"], record["seconds"] / 60
+    left = f"{page.left:.0%} of a mean's error is left"
+    if record["best_update"] > GROWING * record["settings"]["steps"] and page.left > LEAST_LEFT:
+        said = "The model had not finished learning: its bound was best at update"
+        said += f" {record['best_update']} of {updates}, and {left}. With --steps {2 * updates} the"
+        return [f"{said} same command goes on from there, in about {minutes:.1f} min more."]
+    if page.test.kind == "frames" and page.left < LEFT and 2 * side <= whole:
+        said = f"The films have {whole} pixels, and what is decoded {side}. With --size {2 * side}"
+        again = "and another folder (--to) a model is trained anew"
+        return [f"{said} {again}, in about {2 * minutes:.1f} min."]
+    few = f"More updates would not help, as the bound no longer grows, but {left}: bring more"
+    return [f"{few} sequences."] if page.left > LEFT else []
+
+
 def show_reconstructions(page: Page) -> dict[str, object]:
     """Test sequences, what is decoded from their codes, and two baselines."""
     train, test = page.parts["train"], page.test
@@ -171,15 +169,11 @@ def show_reconstructions(page: Page) -> dict[str, object]:
     if model < min(means):
         said = "What is decoded is nearer to the test sequences than their own mean over time"
         page.findings.append(f"{said} (error {model:.3f} against {min(means):.3f}).")
-        if model > LEFT * min(means):
-            side, remedy = test.frames.shape[-1], "more sequences, or more updates (--steps)"
-            if test.kind == "frames":
-                remedy = f"--size {2 * side}, as {side} pixels lose fine shapes, or {remedy}"
-            page.advice.append(f"{model / min(means):.0%} of a mean's error is left; try {remedy}.")
     else:
         said = "The model has learnt little: a mean without any motion is at least as near to the"
         said += f" test sequences as what is decoded (error {min(means):.3f} against {model:.3f})."
         page.verdict.append(said)
+    page.left = model / min(means)
     table = [("test split", "root mean square error")]
     table += [(name, f"{error:.4f}") for name, error in errors.items()]
     shown = {"observed": as_drawn(page, test.frames[:SHOWN], test.observed[:SHOWN])}
@@ -232,22 +226,24 @@ def show_swaps(page: Page) -> dict[str, object] | None:
     return {"changes": rows, "clips": clips, "captions": captions}
 
 
-def show_labels(page: Page) -> dict[str, object] | None:
-    """What linear models read off codes and off inputs, and swaps before a linear judge."""
+def judge_labels(page: Page, dynamic: Sequence[str] | None) -> measure.Report | None:
+    """What `measure` concludes of the sample; dynamic: labels of the motion, or None."""
     if not page.test.labels:
         said = "Without labels it cannot be concluded whether the codes are disentangled"
         page.verdict.append(f"{said}; a file of labels (--labels) says what should be where.")
         return None
-    usable = [name for name, why in page.obstacles.items() if not why]
-    said = "cannot be concluded, because"
-    sentences = [f"{name}: {said} {why}." for name, why in page.obstacles.items() if why]
-    page.findings.extend(sentences)
-    probed = own_labels.probe_labels(page, usable)
-    own_labels.conclude(page, probed)
-    if not page.verdict:
+    for name, why in page.obstacles.items():
+        page.findings.append(f"{name}: nothing can be concluded: {why}.")
+    if not page.factors:
         page.verdict.append("Cannot be concluded: of no label anything can be said.")
-    matrices = [pages.draw_matrix(each.matrix) for each in probed]
-    return {"obstacles": sentences, "matrices": matrices}
+        return None
+    named = None if dynamic is None else [name for name in dynamic if name in page.factors]
+    sample = {name: values.numpy() for name, values in page.sample.items()}
+    factors = {name: values.numpy() for name, values in page.factors.items()}
+    report = measure.judge(sample, factors, dynamic=named, groups=page.group)[0]
+    page.verdict += report.verdict.findings
+    page.findings += report.verdict.each
+    return report
 
 
 # ---- pictures

@@ -25,7 +25,9 @@ from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
 from unbraid.support.progress import in_notebook
-from unbraid.training import TrainingError, choose_accelerator, fit, read_rows
+from unbraid.support.schedules import schedule_value
+from unbraid.support.tensors import write_tensors
+from unbraid.training import TrainingError, choose_accelerator, fit, read_checkpoint, read_rows
 from unbraid.variants import SpeechElement
 
 from unbraid_extras.outputs import check_outputs, is_made_by, provenance
@@ -42,7 +44,7 @@ LARGEST_BATCH = 16  # sequences per update
 DRAWN_FRAMES = 4  # of a sequence per update, by the model that reads frames without order
 UPDATES = (300, 4000)  # at least and at most
 VISITS = 500  # of each sequence at most
-SECONDS = 150  # of training, about, on one fast core
+SECONDS = 150  # of training, about, on one fast core; more for frames beyond 32 pixels
 TWO_CORES = 30  # of these seconds in a minute of two cores of a slow server
 WIDTHS = {8: (48,), 16: (48, 96), 32: (32, 64, 96), 64: (24, 48, 64, 96)}  # of paper B's trunk
 WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
@@ -58,7 +60,7 @@ MADE_BY = "unbraid_extras train"
 BEGUN = "model.begun.json"  # its settings, the digests of its data and of what it wrote
 RESULTS = ("model.safetensors", "model.training.csv", "model.run.json")
 LOCK = "model.lock"
-WORKING = ("model.checkpoint", "model.best", "model.rows.json")  # while it goes on
+WORKING = ("model.checkpoint", "model.best", "model.rows.json")  # from which it goes on
 REPORTED = ("report.html", "codes.npz", "factors.npz")
 
 
@@ -179,10 +181,10 @@ def choose(
     drawn = min(DRAWN_FRAMES, train.length) if model == "unordered" else None
 
     batch_size = batch_size or min(LARGEST_BATCH, len(train))
-    if train.kind == "frames":  # Networks for larger frames have fewer channels.
-        each *= train.frames.shape[-1] / 32
-    seconds = begin + each * batch_size * (drawn or train.length)
-    most = min(SECONDS / seconds, VISITS * len(train) / batch_size)
+    larger = train.frames.shape[-1] / 32 if train.kind == "frames" else 1.0
+    # Networks for larger frames have fewer channels, and need as many updates: more time.
+    seconds = begin + each * larger * batch_size * (drawn or train.length)
+    most = min(max(1, larger) * SECONDS / seconds, VISITS * len(train) / batch_size)
     proposed = int(min(max(most, UPDATES[0]), UPDATES[1]))
     steps = steps or proposed
     why = f"for which two cores of a server take about {steps * seconds / TWO_CORES:.1f} min"
@@ -231,8 +233,10 @@ def check_readable(model: str, data: OwnData) -> None:
 class Watch:
     """Keeps the rows of the curve with the validation bound, and the weights of the best one."""
 
-    def __init__(self, model: SequenceModel, sample: Sequences, options: dict, folder: Path):
-        self.model, self.sample, self.options = model, sample, options
+    def __init__(
+        self, model: SequenceModel, sample: Sequences, options: dict, folder: Path, since: int
+    ):
+        self.model, self.sample, self.options, self.since = model, sample, options, since
         checkpoint, self.best_path, self.rows_path = (folder / name for name in WORKING)
         self.rows: list[dict] = []
         self.said = time.monotonic()
@@ -249,8 +253,9 @@ class Watch:
     @property
     def is_flat(self) -> bool:
         """Whether the best validation bound has hardly grown in the last rows."""
-        bounds = [row["validation"] for row in self.rows]
-        if len(bounds) < FLAT_FROM * ROWS:
+        # Where a longer run goes on, its rate is large again, and the bound falls at first.
+        bounds = [row["validation"] for row in self.rows if row["step"] > self.since]
+        if len(bounds) <= PATIENCE or self.rows[-1]["step"] < FLAT_FROM * self.options["steps"]:
             return False
         before = max(bounds[:-PATIENCE])
         return max(bounds[-PATIENCE:]) - before < FLAT * abs(before)
@@ -287,9 +292,9 @@ def train(
 ) -> Trained:
     """Train as planned, or go on, or open what is finished; the files are those of the command.
 
-    again: another run in the folder is replaced. made: the `provenance`, for the record. Raises
-    `TrainingError` for a run of other settings or data in the folder without `again`, and
-    `ValueError` for files that no run here wrote.
+    A run of fewer steps goes on with what it lacks. again: another run in the folder is replaced.
+    made: the `provenance`, for the record. Raises `TrainingError` for a run of other settings or
+    data in the folder without `again`, and `ValueError` for files that no run here wrote.
     """
     check_type(Plan, plan=plan)
     check_type(OwnData, data=data)
@@ -301,7 +306,13 @@ def train(
         settings, made = plan.settings | {"data_sha256": digest(data)}, made or provenance()
         if begun := {} if again else read_marker(folder):
             differing = [name for name in settings if begun["settings"].get(name) != settings[name]]
-            if differing:
+            done = last_update(folder / WORKING[0])
+            if differing == ["steps"] and settings["steps"] > done > 0:
+                (folder / RESULTS[-1]).unlink(missing_ok=True)  # It is not finished any more.
+                begun["shorter"] = [*begun.get("shorter", ()), [done, begun["settings"]["steps"]]]
+                begun["settings"] = settings
+                records.write_json(folder / BEGUN, begun)
+            elif differing:
                 expected = f"{folder}: expected a run of these settings and data, found one with"
                 remedy = "--again replaces it, --to names another folder"
                 raise TrainingError(f"{expected} other {', '.join(differing)}; {remedy}")
@@ -316,9 +327,8 @@ def train(
             print(f"{folder}: {said}")
         else:
             known = {"settings": settings, "notes": data.notes, "provenance": made}
-            train_to_end(plan, data, folder, known | {"begun": begun["provenance"]}, accelerator)
-        for name in WORKING:  # Last of all: a run that is killed before this line is resumed.
-            (folder / name).unlink(missing_ok=True)
+            known |= {"begun": begun["provenance"], "shorter": begun.get("shorter", [])}
+            train_to_end(plan, data, folder, known, accelerator)
         record = records.read_record("model", folder)
         return Trained(plan, SequenceModel.load(weights), record, records.read_csv(curve))
 
@@ -348,6 +358,16 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
     reached = last_update(checkpoint)
     word = f"goes on after update {reached}" if reached else "begins"
     print(f"{folder}: training {word}, {count_parameters(model)} parameters", flush=True)
+    others, reasons, since = find_others(plan.options, known["shorter"]), [*plan.reasons], 0
+    if known["shorter"]:
+        reasons.append(
+            f"It goes on from {known['shorter'][-1][0]} updates of a shorter run; one of"
+        )
+        said = f"differed in {', '.join(others)}" if others else "ended in the same weights"
+        reasons[-1] += f" {plan.options['steps']} from the start would have {said}."
+        print(f"  {reasons[-1]}", flush=True)
+        since = known["shorter"][-1][0] if others else 0
+        rename_steps(checkpoint, plan.options["steps"])
 
     validation = data.splits["validation"]
     generator = torch.Generator().manual_seed(plan.options["seed"])
@@ -356,7 +376,7 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
     if plan.drawn:
         sample = FrameSampler(sample, plan.drawn).each(generator)
         draw = FrameSampler(data.splits["train"], plan.drawn)
-    watch = Watch(model, sample, plan.options, folder)
+    watch = Watch(model, sample, plan.options, folder, since)
     try:
         # Compiling would take a good part of such a short run.
         run: dict[str, Any] = {"checkpoint": checkpoint, "accelerator": accelerator}
@@ -370,7 +390,7 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
     write_known(weights, best.read_bytes())
     record = known | {
         "model": describe_model(model),
-        "reasons": plan.reasons,
+        "reasons": reasons,
         "weights_sha256": files.digest(weights),
         "best_update": watch.best,
         "updates": watch.rows[-1]["step"],
@@ -380,6 +400,33 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
     # Last of the results: it says that they are there.
     text = json.dumps(record, indent=1, ensure_ascii=False)
     write_known(record_path, text.encode(errors="backslashreplace"))
+
+
+def find_others(options: dict[str, Any], shorter: Sequence[Sequence[int]]) -> list[str]:
+    """What a run of these options has had otherwise in shorter ones, [updates, steps] of each.
+
+    If it is nothing, its weights, and the update that is kept, are those of one run of that length.
+    """
+    steps, others = options["steps"], []
+    curves = {"learning_rate": options["learning_rate"]} | options.get("weights", {})
+    for name, curve in curves.items():
+        values = [
+            [schedule_value(curve, update / length) for update in range(done + 1)]
+            for done, before in shorter
+            for length in (before, steps)
+        ]
+        others += [name.replace("_", " ")] * (values[::2] != values[1::2])
+    every = max(1, steps // ROWS)
+    is_same = all(max(1, before // ROWS) == every and done % every == 0 for done, before in shorter)
+    return others if is_same else [*others, "the updates among which the best is kept"]
+
+
+def rename_steps(checkpoint: Path, steps: int) -> None:
+    """Let a checkpoint, with Adam's moments and the states of noise, be one of a longer run."""
+    rows, identity, tensors = read_checkpoint(checkpoint)
+    write_tensors(
+        checkpoint, tensors, "run", {"identity": identity | {"steps": steps}, "rows": rows}
+    )
 
 
 def last_update(checkpoint: Path) -> int:

@@ -15,8 +15,6 @@ import matplotlib.pyplot as plt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
-from unbraid.course import plots
-from unbraid.measures.leakage import LeakageMatrix
 
 TEMPLATES = Environment(
     loader=PackageLoader("unbraid_extras", ""),
@@ -70,29 +68,3 @@ def draw(figure: Figure, alt: str) -> Picture:
 def wrap(text: str, width: int = 18) -> str:
     """Text for a figure in lines of so many letters; a dollar does not begin mathematics."""
     return textwrap.fill(text, width).replace("$", r"\$")
-
-
-def draw_matrix(matrix: LeakageMatrix) -> Picture:
-    """A leakage matrix with its limits, and with its skills in the alternative text."""
-    lines = []
-    for row, values in zip(matrix.rows, matrix.value, strict=True):
-        pairs = zip(matrix.columns, values, strict=True)
-        lines.append(f"{row}: " + ", ".join(f"{name} {value:.2f}" for name, value in pairs))
-    alt = f"Leakage matrix of the {matrix.probe} probe: {'; '.join(lines)}"
-    return draw(plot_matrix(matrix), alt)
-
-
-@course_style()
-def plot_matrix(matrix: LeakageMatrix) -> Figure:
-    """The figure of a leakage matrix, its longer side upwards, since a page is high, not wide."""
-    value, limits, p_values = matrix.value, matrix.test_interval, matrix.p_value
-    rows, columns = matrix.rows, matrix.columns
-    if len(columns) > len(rows):
-        value, limits, p_values = value.T, limits.swapaxes(0, 1), p_values.T
-        rows, columns = columns, rows
-    figure, ax = new_figure(2.6 + len(columns), 1.4 + 0.5 * len(rows))
-    names = [wrap(name) for name in rows], [wrap(name, 14) for name in columns]
-    plots.leakage(value, limits, p_values, ax, *names)
-    ax.set_aspect("auto")  # Cells are as wide as the limits in them.
-    ax.set_title(f"{matrix.probe} probe")
-    return figure
