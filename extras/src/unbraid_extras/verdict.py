@@ -52,7 +52,7 @@ class Cell:
     value: float
     low: float
     high: float
-    is_read: bool  # surely, corrected for the number of cells
+    is_read: bool  # surely, corrected for the number of cells, and above 0 within the limits
     row: str  # of the matrix, with the pooling
     probe: str
 
@@ -121,8 +121,8 @@ class Probes:
             for row, of in enumerate(name_codes(matrix)):
                 if of == array:
                     value, p_value = matrix.value[row, column], matrix.p_value[row, column]
-                    is_read = bool(p_value <= self.level and value >= SMALLEST_SKILL)
                     low, high = map(float, matrix.test_interval[row, column])
+                    is_read = bool(p_value <= self.level and value >= SMALLEST_SKILL and low > 0)
                     where = matrix.rows[row], matrix.probe
                     found.append(Cell(float(value), low, high, is_read, *where))
         return max(found, key=lambda cell: (cell.is_read, cell.value))
