@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--length", type=int, help="steps of a clip")
     add("--stride", type=int, help="steps between beginnings of clips")
     add("--seed", type=int, default=0, help="of split, weights and training")
-    add("--steps", type=int, help="updates of the training")
+    add("--steps", type=int, help="updates of the training; with more, a run goes on")
     add("--batch-size", type=int, help="sequences per update")
     add("--to", type=as_path, help="folder; by default build/own/<data>-<model>")
     add("--again", action="store_true", help="replace a run in the folder")
@@ -144,9 +144,9 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     SequenceModel.load), model.run.json (settings with their reasons, what was read, digests,
     best update), model.training.csv (the bound on the training and validation split), codes.npz
     and, where there are labels, factors.npz (for the command measure, of the test split and,
-    where that is too small for a verdict, of the training split, too). While it trains there
-    are also model.checkpoint and model.best: the same command goes on after an interruption. Of
-    a finished run it writes the report anew.
+    where that is too small for a verdict, of the other splits, too). From model.checkpoint,
+    model.best and model.rows.json the same command goes on after an interruption, and a finished
+    run with more --steps. Else it writes the report of a finished run anew.
     """
     check_field(data.exists(), "data", "a file or a folder", f"none at {data}")
     import torch

@@ -220,14 +220,16 @@ class Probes:
             shown = f"({cells[best]} against {cells[mean].value:.2f}; 0 is chance)"
             said = f"{name}: the {best} code predicts it {word} than the {write(mean)} {shown}"
             if word == "as well":
-                said = f"{name}: the {best} code and the {write(mean)} do equally well {shown}"
+                is_near = abs(cells[best].value - cells[mean].value) <= SMALLEST_SKILL
+                how = "do equally well" if is_near else "do not surely differ"
+                said = f"{name}: the {best} code and the {write(mean)} {how} {shown}"
         for (code, other), (kind, why) in found.items():
             if other == name:
                 also = f"the {code} code predicts it, too ({cells[code]}"
                 said += {
                     "leak": f"; {also}{why}): a leak",
                     "none": f"; {also}), but no better than {why}: this is no leak",
-                    "open": f"; {also}), but no better than {why}: a leak, if no frame shows it",
+                    "open": f"; {also}), but no better than {why}: one frame may show it",
                 }[kind]
         return f"{said}."
 
