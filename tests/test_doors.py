@@ -54,6 +54,9 @@ def test_no_more_than_the_frame_shows_is_no_leak_and_more_is(seed, planted):
     else:
         assert found.findings[0].startswith("No leak was found: move in static is no more than the")
         assert not found.verdict.leaks and "this is no leak" in said
+    for wrong in ({"inputs_mean": frame}, codes | {"inputs_mean": frame[:, None]}):
+        with pytest.raises(ValueError, match="^codes: .*beside|^code 'inputs_mean': .*N, P"):
+            judge(wrong, factors, ["move"])
     # Without the frame it is said that it is open, and the pair is named all the same.
     open_ = judge(codes, factors, ["move"])
     assert not open_.verdict.leaks or planted

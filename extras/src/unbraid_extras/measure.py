@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
-from unbraid.checks import check_seed, check_type, number_groups, to_index
+from unbraid.checks import check_field, check_seed, check_type, number_groups, to_index
 from unbraid.measures.doubts import doubt_index, doubt_matrix, doubt_spellings
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import LeakageMatrix, shuffle_groups
@@ -211,7 +211,13 @@ def judge(
     check_seed(seed, LARGEST_SEED)
     check_type((Iterable, type(None)), dynamic=dynamic)
     arrays, known = check_inputs(codes, factors, dynamic, groups)
-    doubts, unit = doubt_index(arrays), "sequences"
+    own = assign_codes(arrays, known, dynamic)
+    inputs = {name: code for name, code in arrays.items() if INPUTS.fullmatch(name)}
+    check_field(len(inputs) < len(arrays), "codes", "a code beside the inputs", [*arrays])
+    for name, values in inputs.items():
+        check_field(values.ndim == 2, f"code {name!r}", "inputs (N, P)", values.shape)
+    doubts = doubt_index({name: code for name, code in arrays.items() if name not in inputs})
+    unit = "sequences"
     is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
     if is_copy.any():
         unit = "different sequences"
@@ -223,7 +229,6 @@ def judge(
         check_inputs(arrays, known, dynamic)
     unit = unit if groups is None else "groups"
     numbers = number_groups("groups", groups, len(next(iter(arrays.values()))))
-    own = assign_codes(arrays, known, dynamic)
     kinds, constants = {}, {}
     for name, values in known.items():
         kinds[name], constants[name], said = describe_factor(name, values)
@@ -237,8 +242,8 @@ def judge(
     rows = len(numbers), int(probes.held_out.sum())
     linear, nonlinear = probes.matrices
     report = Report(rows, count, unit, kinds, constants, own, linear, nonlinear, verdict, doubts)
-    flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in arrays.items()}
-    flat = {name: code for name, code in flat.items() if not INPUTS.fullmatch(name)}
+    flat = {name: arrays[name] for name in arrays if name not in inputs}
+    flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in flat.items()}
     still = {name: values for name, values in known.items() if values.ndim == 1}
     return report, flat, still, numbers
 

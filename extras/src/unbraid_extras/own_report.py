@@ -150,8 +150,8 @@ def advise(page: Page, record: Mapping[str, Any]) -> list[str]:
         said = f"The films have {whole} pixels, and what is decoded {side}. With --size {2 * side}"
         again = "and another folder (--to) a model is trained anew"
         return [f"{said} {again}, in about {2 * minutes:.1f} min."]
-    few = f"More updates would not help, as the bound no longer grows, but {left}: bring more"
-    return [f"{few} sequences."] if page.left > LEFT else []
+    few = f"More updates promise little, as the bound no longer grew, but {left}: bring more"
+    return [f"{few} sequences, or try another model."] if page.left > LEFT else []
 
 
 def show_reconstructions(page: Page) -> dict[str, object]:

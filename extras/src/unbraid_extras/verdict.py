@@ -207,13 +207,13 @@ class Probes:
         """A sentence on a factor: what predicts it, the limits, the baselines, and the verdict."""
         cells, places = self.cells[name], self.own[name]
         if not places:
-            known = ", ".join(f"{code} {cells[code]}" for code in self.codes)
+            known = ", ".join(f"{write(array)} {cell}" for array, cell in cells.items())
             return f"{name}: no verdict, as its place is not known ({known}; 0 is chance)."
         best = max(places, key=lambda code: (cells[code].is_read, cells[code].value))
         said = f"{name}: the {best} code predicts it ({cells[best]}; 0 is chance)"
         means = [array for array in self.inputs if not INPUTS.fullmatch(array)[1]]  # type: ignore
         if not cells[best].is_read:
-            said = f"{name}: no code that should contain it surely does ({best} {cells[best]})"
+            said = f"{name}: not surely in the {best} code ({cells[best]}; 0 is chance)"
         elif means:
             mean = max(means, key=lambda array: cells[array].value)
             word = self.compare(name, cells[best], self.losses[name, mean])[0]
