@@ -241,6 +241,7 @@ def judge(
         verdict = decide(probes, count, unit)
     rows = len(numbers), int(probes.held_out.sum())
     linear, nonlinear = probes.matrices
+    doubts += linear.doubts
     report = Report(rows, count, unit, kinds, constants, own, linear, nonlinear, verdict, doubts)
     flat = {name: arrays[name] for name in arrays if name not in inputs}
     flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in flat.items()}

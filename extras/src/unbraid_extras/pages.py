@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -24,7 +25,15 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 # Until a block or a function ends; a reader's own matplotlibrc does not change a page.
-course_style = partial(plt.style.context, ["default", "unbraid.unbraid"])
+FAMILIES = (
+    "Noto Sans CJK SC",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Malgun Gothic",
+)
+FONTS = {"font.family": ["DejaVu Sans", *(set(FAMILIES) & set(font_manager.get_font_names()))]}
+course_style = partial(plt.style.context, ["default", "unbraid.unbraid", FONTS])
 
 
 class Picture(NamedTuple):
