@@ -165,7 +165,6 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("rows", ((4, 0, 4), (4, 7, 8)), "found 2: transposed."),
     ("rows", ((4, 0), (7, 4), (8, 4)), "All values are one place early."),
     ("table", np.arange(6).reshape(2, 3).T, "yours is (3, 2): transposed?"),
-    ("table", np.arange(6).reshape(3, 2), "yours is (3, 2): transposed?"),
     ("square", lambda n: (n + np.arange(16).reshape(4, 4)).T, "For (1): These are the right "),
     ("square", lambda n: np.roll(n + np.arange(16).reshape(4, 4), 1, 1), "one place late along a"),
     ("square", lambda n: n + np.arange(16).reshape(4, 4)[:, ::-1], "opposite one along axis 1"),

@@ -55,8 +55,7 @@ def read_image(shown):
 def read_film(shown):
     """The film that was displayed, and the still that can take its place."""
     images = BeautifulSoup(shown[-1][0]["text/html"], "html.parser").find_all("img")
-    contents = [base64.b64decode(image["src"].split(",")[1]) for image in images]
-    film, still = [Image.open(io.BytesIO(content)) for content in contents]
+    film, still = map(open_source, images)
     assert [image.has_attr("hidden") for image in images] == [False, True]
     assert images[0]["alt"] == images[1]["alt"]
     return film, still

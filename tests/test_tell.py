@@ -18,117 +18,14 @@ TWICE, DROPPED = [[0.8, 0.1], [0.7, 0.9]], [[0.9, 0.1], [0.0, 0.2]]
 NONE = [[np.nan, np.nan], [np.nan, np.nan]]
 
 
-def hear(capsys, page, run):
-    tell(page, run)
-    return capsys.readouterr().out
-
-
 def train_circles(*moments):
     """A training of notebook 12 that had these R² at the updates 500, 1,000, ..."""
-    return [(500 * k, *np.ravel(each), 99.0, 3.0, 2.0) for k, each in enumerate(moments, 1)]
+    return "12", [(500 * k, *np.ravel(each), 99.0, 3.0, 2.0) for k, each in enumerate(moments, 1)]
 
 
-@pytest.mark.parametrize(
-    "moments, said",
-    [
-        (
-            [DROPPED, TWICE, TWICE, APART],
-            [
-                "after 2,000 updates: separated, as 10 of 20 recorded ones.",
-                "Factor 0 encodes the orange digit (R² 0.94).",
-                "Factor 1 encodes the blue digit (R² 0.93).",
-                "At 2 of 4 moments, from update 1,000, both factors encoded the orange digit; "
-                "between 1,500 and 2,000 factor 1 let it go.",
-            ],
-        ),
-        (
-            [TOGETHER] * 8,
-            [
-                "after 4,000 updates: both digits in one factor, as 9 of 20 recorded ones.",
-                "Factor 0 encodes neither digit (R² at most 0.03).",
-                "Factor 1 encodes the orange digit (R² 0.91) and the blue digit (R² 0.92).",
-                "At none of 8 moments did both factors encode the same digit.",
-            ],
-        ),
-        (
-            [TWICE],
-            [
-                "after 500 updates: a digit in both factors, as 1 of 20 recorded ones.",
-                "from update 500, both factors encoded the orange digit, and they still do.",
-                "Recorded, after 4,000 updates: 11 separated, 9 both digits in one factor.",
-            ],
-        ),
-        (
-            [DROPPED] * 3,
-            ["after 1,500 updates: a digit dropped, as 1 of 20", "encodes neither digit"],
-        ),
-        (
-            [TWICE, [[0.1, 0.2], [0.3, 0.9]]],
-            ["between 500 and 1,000 factor 0 and factor 1 let it go."],
-        ),
-        (
-            [[[0.8, 0.46], [-0.1, -0.2]]],
-            [
-                "orange digit (R² 0.80); an R² is near ½, so look at the freeze.",
-                "Factor 1 encodes neither digit (R² at most 0.00).\n",
-            ],
-        ),
-        (
-            [APART, NONE, NONE],
-            ["diverged, as none of 20", "At update 1,000 its numbers were no longer finite."],
-        ),
-    ],
-)
-def test_a_training_of_circling_digits_is_told_by_its_scores(capsys, moments, said):
-    heard = hear(capsys, "12", train_circles(*moments))
-    assert [each for each in said if each not in heard] == []
-
-
-def test_an_early_training_is_set_beside_the_nearest_recorded_moment(capsys):
-    heard = hear(capsys, "12", [(6, *np.ravel(APART), 99.0, 3.0, 2.0)])
-    assert "after 6 updates: separated, as none of 20 recorded ones after 250." in heard
-
-
-SLANTED, MIXED = [[0.8, 0.06, 0.0, 0.83], [0.21, 0.81, 0.88, 0.04]], [[0.5] * 4, [0.4] * 4]
-
-
-@pytest.mark.parametrize(
-    "scores, said",
-    [
-        (
-            SLANTED,
-            [
-                "after 4,000 updates: x with the other's y, as 2 of 20 recorded ones.",
-                "Factor 0 alone encodes orange x (0.80), blue y (0.83)",
-                "Factor 1 alone encodes orange y (0.81), blue x (0.88)",
-                "Before: not decided (500).",
-            ],
-        ),
-        (
-            MIXED,
-            [
-                "not decided, as 12 of 20",
-                "0 alone encodes no coordinate",
-                "orange x (0.50 and 0.40)",
-            ],
-        ),
-        (
-            [[0.9] * 4, [0.0] * 4],
-            ["all in one, as 1 of 20", "Factor 1 alone encodes no coordinate."],
-        ),
-        ([[0.0, np.inf, 0.0, 0.0]] * 2, ["diverged, as none of 20 recorded ones."]),
-    ],
-)
-def test_a_training_of_bouncing_digits_is_told_by_its_scores(capsys, scores, said):
-    moments = [(500, np.array(MIXED), "paths"), (4000, np.array(scores), "paths")]
-    heard = hear(capsys, "15", moments)
-    assert [each for each in said if each not in heard] == []
-
-
-@pytest.mark.parametrize("page, run", [("13", [1]), ("12", []), (12, [1])])
-def test_no_page_and_no_training_are_refused(page, run):
-    with pytest.raises((ValueError, TypeError), match="page|run"):
-        tell(page, run)
+def train_bounces(scores):
+    """A training of notebook 15 that ended with these R²."""
+    return "15", [(500, np.array(MIXED), "paths"), (4000, np.array(scores), "paths")]
 
 
 def train_attributes(*looks):
@@ -138,62 +35,126 @@ def train_attributes(*looks):
         shares = looks[update // 600 - 1] if update % 600 == 0 else (1.0, 1.0, 0.0, 1.0)
         row = dict(zip(("hair", "top", "trousers", "skin"), shares, strict=True))
         history.append({"update": update, "d": torch.zeros(2)} | row)
-    return history
+    return "22", history
 
 
-GREY, END = (0.18, 0.25, 0.17, 0.16), (0.96, 0.7, 0.35, 0.3)
-
-
-@pytest.mark.parametrize(
-    "looks, said",
-    [
-        (
-            [(0.9, 0.45, 0.3, 0.2), END, END, END],
-            [
-                "after 2,400 updates: hair first (the forecast), as 3 of 6 recorded ones.",
-                "At update 600: hair 0.90, top 0.45. Recorded from He weights: 3 hair first",
-                "hair 0.96 (0.78 to 0.99), top 0.70 (0.51 to 0.77)",
-                "Right least often: trousers and skin (the forecast), as in 6 of 6",
-            ],
-        ),
-        (
-            [GREY, (0.18, 0.46, 0.2, 0.2), END, END],
-            ["top first, as 2 of 6", "At update 1,200: hair"],
-        ),
-        ([GREY, (0.5, 0.45, 0.2, 0.2), END, END], ["hair and top together, as 1 of 6"]),
-        (
-            [GREY, (0.2, 0.25, 0.8, 0.3)],
-            ["neither hair nor top yet, as none of 6", "often: hair and top, as in 0 of 6"],
-        ),
-        ([GREY], ["neither hair nor top yet, as 2 of 6", "Recorded, after 600 updates: 3 hair"]),
-    ],
-)
-def test_a_training_of_sprites_in_poses_is_told_by_its_shares(capsys, looks, said):
-    heard = hear(capsys, "22", train_attributes(*looks))
-    assert [each for each in said if each not in heard] == []
-
-
-@pytest.mark.parametrize(
-    "with_d, with_s, said",
-    [
-        (1.0, 0.0, ["d gives the direction, as 4 of 5", "1.00 of the swaps as d's (recorded 0.59"]),
-        (
-            0.6,
-            0.3,
-            ["d gives the direction in part, as 1 of 5", "(recorded 0.59 to 1.00), 0.30 as"],
-        ),
-        (0.02, 0.9, ["d hardly gives the direction, as none of 5", "start: 5 d hardly gives"]),
-        (0.04, 0.4, ["d hardly gives the direction, as none of 5"]),
-    ],
-)
-def test_a_training_of_swaps_is_told_by_whose_direction_they_have(capsys, with_d, with_s, said):
+def train_swaps(with_d, with_s, *rows):
+    """A training of notebook 32 whose swaps look so often as d's donor, and as that of s."""
     shares = {"swaps with s": with_s, "swaps with d": with_d}
     shares |= {"motion with d": 0.7, "true clip nearest": 0.52}
-    heard = hear(capsys, "32", ([[2500, 70.0, 7.0, 30.0, 11.0]], shares))
-    said += ["0.70 of all swaps (recorded 0.73 to 1.00)", "clip: 0.52 (recorded 0.38 to 0.58)"]
+    return "32", (rows or [[2500, 70.0, 7.0, 30.0, 11.0]], shares)
+
+
+MIXED, SLANTED = [[0.5] * 4, [0.4] * 4], [[0.8, 0.06, 0.0, 0.83], [0.21, 0.81, 0.88, 0.04]]
+GREY, END = (0.18, 0.25, 0.17, 0.16), (0.96, 0.7, 0.35, 0.3)
+CASES = [  # a page and its training, and what is said of it
+    (
+        train_circles(DROPPED, TWICE, TWICE, APART),
+        "after 2,000 updates: separated, as 10 of 20 recorded ones.",
+        "Factor 0 encodes the orange digit (R² 0.94).",
+        "Factor 1 encodes the blue digit (R² 0.93).",
+        "At 2 of 4 moments, from update 1,000, both factors encoded the orange digit; between",
+        "; between 1,500 and 2,000 factor 1 let it go.",
+    ),
+    (
+        train_circles(*[TOGETHER] * 8),
+        "after 4,000 updates: both digits in one factor, as 9 of 20 recorded ones.",
+        "Factor 0 encodes neither digit (R² at most 0.03).",
+        "Factor 1 encodes the orange digit (R² 0.91) and the blue digit (R² 0.92).",
+        "At none of 8 moments did both factors encode the same digit.",
+    ),
+    (
+        train_circles(TWICE),
+        "after 500 updates: a digit in both factors, as 1 of 20 recorded ones.",
+        "from update 500, both factors encoded the orange digit, and they still do.",
+        "Recorded, after 4,000 updates: 11 separated, 9 both digits in one factor.",
+    ),
+    (train_circles(*[DROPPED] * 3), "a digit dropped, as 1 of 20", "encodes neither digit"),
+    (
+        train_circles(TWICE, [[0.1, 0.2], [0.3, 0.9]]),
+        "between 500 and 1,000 factor 0 and factor 1 let it go.",
+    ),
+    (
+        train_circles([[0.8, 0.46], [-0.1, -0.2]]),
+        "orange digit (R² 0.80); an R² is near ½, so look at the freeze.",
+        "Factor 1 encodes neither digit (R² at most 0.00).\n",
+    ),
+    (
+        train_circles(APART, NONE, NONE),
+        "diverged, as none of 20",
+        "At update 1,000 its numbers were no longer finite.",
+    ),
+    (
+        ("12", [(6, *np.ravel(APART), 99.0, 3.0, 2.0)]),
+        "after 6 updates: separated, as none of 20 recorded ones after 250.",
+    ),
+    (
+        train_bounces(SLANTED),
+        "after 4,000 updates: x with the other's y, as 2 of 20 recorded ones.",
+        "Factor 0 alone encodes orange x (0.80), blue y (0.83)",
+        "Factor 1 alone encodes orange y (0.81), blue x (0.88)",
+        "Before: not decided (500).",
+    ),
+    (
+        train_bounces(MIXED),
+        "not decided, as 12 of 20",
+        "0 alone encodes no coordinate",
+        "orange x (0.50 and 0.40)",
+    ),
+    (train_bounces([[0.9] * 4, [0.0] * 4]), "all in one, as 1 of 20", "1 alone encodes no coord"),
+    (train_bounces([[0.0, np.inf, 0.0, 0.0]] * 2), "diverged, as none of 20 recorded ones."),
+    (
+        train_attributes((0.9, 0.45, 0.3, 0.2), END, END, END),
+        "after 2,400 updates: hair first (the forecast), as 3 of 6 recorded ones.",
+        "At update 600: hair 0.90, top 0.45. Recorded from He weights: 3 hair first",
+        "hair 0.96 (0.78 to 0.99), top 0.70 (0.51 to 0.77)",
+        "Right least often: trousers and skin (the forecast), as in 6 of 6",
+    ),
+    (
+        train_attributes(GREY, (0.18, 0.46, 0.2, 0.2), END, END),
+        "top first, as 2 of 6",
+        "At update 1,200: hair",
+    ),
+    (train_attributes(GREY, (0.5, 0.45, 0.2, 0.2), END, END), "hair and top together, as 1 of 6"),
+    (
+        train_attributes(GREY, (0.2, 0.25, 0.8, 0.3)),
+        "neither hair nor top yet, as none of 6",
+        "often: hair and top, as in 0 of 6",
+    ),
+    (train_attributes(GREY), "neither hair nor top yet, as 2 of 6", "after 600 updates: 3 hair"),
+    (
+        train_swaps(1.0, 0.0),
+        "d gives the direction, as 4 of 5",
+        "1.00 of the swaps as d's (recorded 0.59",
+        "0.70 of all swaps (recorded 0.73 to 1.00)",
+        "clip: 0.52 (recorded 0.38 to 0.58)",
+    ),
+    (
+        train_swaps(0.6, 0.3),
+        "d gives the direction in part, as 1 of 5",
+        "(recorded 0.59 to 1.00), 0.30 as",
+    ),
+    (train_swaps(0.04, 0.9), "d hardly gives the direction, as none of 5", "start: 5 d hardly"),
+    (
+        train_swaps(0.5, 0.5, [1, 70.0, 7.0, np.inf, 11.0], [2, *[np.nan] * 4]),
+        "after 2 updates: diverged, as none of 5",
+        "At update 1 its",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_training_is_told_by_its_scores(capsys, case):
+    (page, run), *said = case
+    tell(page, run)
+    heard = capsys.readouterr().out
     assert [each for each in said if each not in heard] == []
-    broken = hear(capsys, "32", ([[1, 70.0, 7.0, np.inf, 11.0], [2, *[np.nan] * 4]], shares))
-    assert "after 2 updates: diverged, as none of 5" in broken and "At update 1 its" in broken
+
+
+@pytest.mark.parametrize("page, run", [("13", [1]), ("12", []), (12, [1])])
+def test_no_page_and_no_training_are_refused(page, run):
+    with pytest.raises((ValueError, TypeError), match="page|run"):
+        tell(page, run)
 
 
 def test_a_model_that_diverged_has_no_scores():

@@ -232,6 +232,8 @@ def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair
     the mistake must have no wrong value that the answer has not.
     """
     replies = [""] * 3
+    values = [as_array(value) for pair in missed.values() for value in pair[2:]]
+    are_binary = all(each.dtype.kind in "biu" and np.isin(each, (0, 1)).all() for each in values)
     for mistake, why in expectation.mistakes:
         try:
             pairs = list(pair_results(apply_calls(mistake, expectation.calls), found, ()))
@@ -246,24 +248,14 @@ def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair
             if place < len(pairs)
         ]
         whole = all(expectation.resembles(pair.expected, pair.found) for pair in pairs)
-        if all(is_binary(pair) for pair in missed.values()) and any(
-            not expectation.accepts(pair.expected, pair.found)
-            for place, pair in enumerate(pairs)
-            if place not in missed
-        ):
+        others = [pair for place, pair in enumerate(pairs) if place not in missed]
+        if are_binary and not all(expectation.accepts(*pair[2:]) for pair in others):
             shared = []
         is_first = any(shared[:1]) and not expectation.calls
         for rank, holds in enumerate((whole, shared and all(shared), is_first)):
             where = next(iter(missed.values())).place if rank == 2 and holds else ""
             replies[rank] = replies[rank] or (where + why if holds else "")
     return next(filter(None, replies), "")
-
-
-def is_binary(pair: Pair) -> bool:
-    """Whether a 0 stands for a 1, or the reverse."""
-    return not isinstance(pair.expected, str) and all(
-        as_array(value).dtype.kind in "biu" and np.isin(value, (0, 1)).all() for value in pair[2:]
-    )
 
 
 def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[Pair]:
@@ -353,26 +345,18 @@ def is_near(right: object, found: object, most: float, share: float = 0.005) -> 
 
 def find_order(expectation: Expectation, pairs: list[Pair], wrong: Pair) -> str:
     """What is said of an array, or of a list of single values, that is right in another order."""
-    own = [pair for pair in pairs if pair.call == wrong.call]
-    kinds = {(np.ndim(pair.expected), isinstance(pair.expected, str)) for pair in own}
+    own, place = [pair for pair in pairs if pair.call == wrong.call], ""
     if np.ndim(wrong.expected):
-        own, right = [wrong], as_array(wrong.expected)
-    elif len(kinds) == 1:  # all are numbers, or all words
-        right = np.array([str(pair.expected) for pair in own])
+        right, yours, place = as_array(wrong.expected), as_array(wrong.found), wrong.place
+    elif len({(np.ndim(pair.expected), isinstance(pair.expected, str)) for pair in own}) > 1:
+        return ""  # words and numbers, or arrays
     else:
-        return ""
+        right, yours = (as_array([pair[side] for pair in own]) for side in (2, 3))
     several = len(np.unique(right)) > 2  # Else a wrong value is soon another one's, too.
-    orders = list_orders(np.arange(right.size).reshape(right.shape)) if right.size > 3 else ()
-    for places, why in orders:
-        if several or "transposed" in why:
-            if len(own) > 1:
-                table = [own[place].expected for place in places]
-                same = all(map(expectation.accepts, table, [pair.found for pair in own]))
-            else:
-                table = right.ravel()[places]
-                same = table.shape == right.shape and expectation.accepts(table, wrong.found)
-            if same:
-                return f"{wrong.call}{wrong.place if len(own) == 1 else ''}{why}"
+    for table, why in list_orders(right) if right.size > 3 else ():
+        is_likely = table.shape == yours.shape and (several or "transposed" in why)
+        if is_likely and all(map(expectation.accepts, table, yours)):
+            return f"{wrong.call}{place}{why}"
     return ""
 
 

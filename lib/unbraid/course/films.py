@@ -6,11 +6,8 @@ still: what stands for a film where nothing moves: numbers of its pictures from 
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import os
-import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import signature
@@ -20,16 +17,15 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageSequence
+from PIL import Image, ImageDraw
 
 from unbraid.checks import check_field, check_names, check_type, check_whole, refuse
 from unbraid.course.images import (
-    HAND,
-    UNTOUCHED,
     Hand,
     as_clips,
     paint,
     picture,
+    share_palette,
     show_image,
     write_png,
 )
@@ -39,7 +35,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST = "UNBRAID_FILM_FRAMES"  # in the environment: films have at most so many pictures (for tests)
-PNG = re.compile(r"data:image/png;base64,([^\"]+)")
 # What follows the chosen button stands below all buttons. A viewer that takes the style away shows
 # all pictures, each below its words.
 CHOICE = """<style>
@@ -165,19 +160,11 @@ def animate(
     show_film(frames, alt, milliseconds, shown.convert("RGB"))
 
 
-def share_palette(pictures: Sequence[np.ndarray]) -> list[Image.Image]:
-    """Pictures (height, width, 3) in 64 colours for all, or each would be stored in full."""
-    palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
-    images = map(Image.fromarray, pictures)
-    return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-
-
 def show_film(
     pictures: Sequence[Image.Image], alt: str, milliseconds: int, still: Image.Image
 ) -> None:
     """Show pictures of one size one after another, for ever, in a moving PNG."""
-    options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 0}
-    png = write_png(pictures[0], save_all=True, **options)
+    png = write_png(*pictures, duration=milliseconds, loop=0)
     show_image("png", png, alt, pictures[0].width, still, is_film=True)
 
 
@@ -211,9 +198,8 @@ def explore(
         defaults, views = {name: usual[name] for name in names}, {}
         for arguments in prepared:
             label = name_values(defaults | arguments, controls)
-            view = gather(draw, arguments, Hand(label))
-            views[label] = PNG.sub(shrink, view["text/html"])
-        shown = gather(draw, {}, UNTOUCHED)  # last: what it leaves to other cells is the usual
+            views[label] = gather(draw, arguments, Hand(label))["text/html"]
+        shown = gather(draw, {}, Hand())  # last: what it leaves to other cells is the usual
         views = {name_values(defaults, controls): shown["text/html"]} | views
         display(shown | {"text/html": choose_by_button(draw.__name__, views)}, raw=True)
 
@@ -221,11 +207,7 @@ def explore(
 def gather(draw: Callable[..., None], arguments: dict[str, Any], hand: Hand) -> dict[str, str]:
     """What draw(**arguments) shows, side by side where there is room; it is not displayed."""
     pictures: list[dict[str, str]] = []
-    token = HAND.set(hand._replace(pictures=pictures))
-    try:
-        draw(**arguments)
-    finally:
-        HAND.reset(token)
+    hand._replace(pictures=pictures).run(draw, **arguments)
     row = '<div style="display: flex; flex-wrap: wrap; gap: 1em">{}</div>'
     pages = [f"<div>{picture['text/html']}</div>" for picture in pictures]
     return next(iter(pictures), {}) | {"text/html": row.format("".join(pages))}
@@ -248,14 +230,3 @@ def choose_by_button(name: str, views: dict[str, str]) -> str:
         button = f'<input type="radio" name="{name}"{"" if page else " checked"}>'
         page += f"<label>{button} {html.escape(label)}</label><div>{view}</div>"
     return f'<div class="hand">{page}{CHOICE}</div>'
-
-
-def shrink(picture: re.Match[str]) -> str:
-    """An embedded picture, moving or not, in so few colours that it takes a third of the bytes."""
-    image = Image.open(io.BytesIO(base64.b64decode(picture[1])))
-    frames = share_palette(
-        [np.asarray(each.convert("RGB")) for each in ImageSequence.Iterator(image)]
-    )
-    look = {"duration": image.info.get("duration", 0), "loop": 0}
-    png = write_png(frames[0], save_all=len(frames) > 1, append_images=frames[1:], **look)
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -25,13 +25,12 @@ def guess(key: str, choice: object = "") -> None:
     this session.
     """
     choices = list_choices(key)
-    alike = [each for each in choices if fold(each) == fold(choice)]
-    if fold(choice) and not alike:
+    words = {fold(each): each for each in ("", *choices)}
+    if fold(choice) not in words:
         listed = ", ".join(f"*{each}*" for each in choices)
         show(f"*{shorten(choice)}* is none of the choices. Please write one of them: {listed}.")
         return
-    word = "".join(alike)
-    said[key] = word
+    said[key] = word = words[fold(choice)]
     if not word:
         return
     where = ""

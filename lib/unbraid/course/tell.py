@@ -18,7 +18,6 @@ from unbraid.course.plots import write_number
 
 DIGITS = ("orange", "blue")
 BY_WORTH = ("hair", "top", "trousers", "skin")  # notebook 22's attributes
-LAST = {"trousers", "skin"}
 LEARNT, LEAD = 0.4, 0.1  # shares of frames: more is above chance, less may be chance
 
 
@@ -44,8 +43,7 @@ def tell(page: str, run: Any) -> None:
     check_name("page", page, READERS)
     check_field(len(run), "run", "at least one moment of a training", "none")
     moments, outcome, reasons, recorded = READERS[page](run)
-    finite = {update: np.isfinite(np.asarray(measured)).all() for update, measured in moments}
-    broken = [update for update, is_finite in finite.items() if not is_finite]
+    broken = [update for update, row in moments if not np.isfinite(np.asarray(row)).all()]
     if broken:
         outcome = "diverged"
         reasons = [f"At update {broken[0]:,} its numbers were no longer finite. Try another seed."]
@@ -117,12 +115,12 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
     """Notebook 15. moments: (update, R² (factor, coordinate), ...)."""
     from unbraid.lessons.n15 import COORDINATES, name_grouping, read_scores
 
-    scores, rest, reasons = np.array(moments[-1][1]), [0, 1, 2, 3], []
-    for factor in (0, 1):
-        own = (scores[factor] >= 0.6) & (scores[1 - factor] <= 0.3)
-        listed = [f"{COORDINATES[k]} ({scores[factor, k]:.2f})" for k in np.flatnonzero(own)]
+    scores, reasons = np.array(moments[-1][1]), []
+    own = (scores >= 0.6) & (scores[::-1] <= 0.3)  # (factor, coordinate)
+    for factor, each in enumerate(own):
+        listed = [f"{COORDINATES[k]} ({scores[factor, k]:.2f})" for k in np.flatnonzero(each)]
         reasons.append(f"Factor {factor} alone encodes {', '.join(listed) or 'no coordinate'}.")
-        rest = [k for k in rest if not own[k]]
+    rest = np.flatnonzero(~own.any(axis=0))
     pairs = [f"{COORDINATES[k]} ({' and '.join(map(write_number, scores[:, k]))})" for k in rest]
     if pairs:
         reasons.append(f"Shared, or in neither (R² from factors 0 and 1): {', '.join(pairs)}.")
@@ -133,8 +131,7 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
         int(update): [name_grouping(read_scores(row)) for _, row in runs.iterrows()]
         for update, runs in table[table["update"] <= 8000].groupby("update")
     }
-    rows = [(moment[0], moment[1]) for moment in moments]
-    return Told(rows, name_grouping(scores), reasons, recorded)
+    return Told([row[:2] for row in moments], name_grouping(scores), reasons, recorded)
 
 
 def read_attributes(history: Sequence[dict[str, Any]]) -> Told:
@@ -173,7 +170,9 @@ def find_first(looks: Sequence[dict[str, Any]]) -> tuple[str, str]:
 def find_worst(look: dict[str, Any]) -> str:
     """The two attributes that are right least often."""
     last = sorted(BY_WORTH, key=lambda name: look[name])[:2]
-    return "trousers and skin (the forecast)" if set(last) == LAST else " and ".join(last)
+    return (
+        "trousers and skin (the forecast)" if set(last) == {*BY_WORTH[2:]} else " and ".join(last)
+    )
 
 
 def read_swaps(run: tuple[Sequence[Sequence[float]], dict[str, float]]) -> Told:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from unbraid.checks import check_type, check_whole
 from unbraid.course import plots
-from unbraid.course.images import HAND, Hand
+from unbraid.course.images import Hand
 from unbraid.support.progress import is_watched
 
 Step = TypeVar("Step")
@@ -41,12 +41,8 @@ def watch(
         figure = draw()
         check_type(Figure, figure=figure)
         figure.suptitle(f"update {step:,} of {updates:,}" if updates else f"update {step:,}")
-        hurried = HAND.set(Hand(is_fast=not is_last))
-        try:
-            with plt.rc_context({"savefig.bbox": "standard"}):  # the last is no smaller
-                plots.show(figure, alt, place)
-        finally:
-            HAND.reset(hurried)
+        with plt.rc_context({"savefig.bbox": "standard"}):  # the last is no smaller
+            Hand(is_fast=not is_last).run(plots.show, figure, alt, place)
 
     spent = took = begun = shown = 0.0
     for step, given in enumerate(training, 1):
