@@ -71,6 +71,7 @@ COUNT = """a = b = n = 0
             n, a, b = n + 1, a + (j == r), b + (j == o)
     return {}"""
 TERMS = "return -(p * np.log(np.where(p > 0, p, 1))).sum(-1)  # 0 ln 0 = 0"
+SCORED = "return accuracy, np.exp(marginal - conditional), conditional, marginal"
 MARGINAL = "marginal = entropy(p.mean(0))  # H(y)"
 
 MIDDLE = "now, later = now - now.mean(0), later - later.mean(0)"
@@ -110,7 +111,7 @@ VARIANTS = [
     ("03", "ksg", EACH, NEIGHBOURS),
     ("03", "ksg", EACH, LISTS),
     ("03", "ksg", EACH, f"{JITTER}\n    {EACH}"),
-    ("03", "ksg", EACH, f"x += 1e-12 * np.random.random(x.shape)\n    {EACH}"),
+    ("03", "ksg", EACH, f"x = x + 1e-12 * np.random.random(x.shape)\n    {EACH}"),
     (
         "03",
         "ksg",
@@ -163,6 +164,8 @@ VARIANTS = [
         "return torch.special.entr(torch.tensor(p)).sum(-1).numpy()",
     ),
     ("33", "compute_scores", MARGINAL, "marginal = entropy(sum(p) / len(p))"),
+    ("33", "compute_scores", SCORED, f"import pandas\n    return pandas.Series([{SCORED[7:]}])"),
+    ("33", "Copier.encode", '"dynamic": x', '"dynamic": x, "name": "copier"'),
     ("33", "compute_scores", "entropy(p).mean()", "sum(entropy(row) for row in p) / len(y)"),
     ("33", "Copier.encode", "torch.zeros(len(x), 1)", "x.mean(1)"),
     ("13", "correlate", MATRIX, "return np.nan_to_num(now.T @ later / sizes)"),
@@ -404,7 +407,49 @@ COUNTED = "np.sum(distance_x < epsilon), np.sum(distance_y < epsilon)"
 D_OF_0 = "torch.zeros(*x.shape[:2], d)"
 RELU = "[layer, nn.ReLU()] for layer in down"
 ALL_UP = "for layer in up), decoder)"
+OTHERS = "others = np.delete(np.arange(len(x)), i)"
+ROUNDED = SCORED.replace("return ", "return [round(each, 3) for each in (") + ")]"
 MUTANTS = [
+    ("03", "find_box", OTHERS, f"x -= x[i]\n    {OTHERS}", "changes `x`, which belongs"),
+    ("03", "ksg", EACH, f"x += 1e-12 * np.random.random(x.shape)\n    {EACH}", "changes `x`"),
+    ("03", "p_value", LARGER, f"shuffled.sort() or {LARGER}", "changes `shuffled`"),
+    ("33", "entropy", TERMS, f"p += 1e-12\n    {TERMS}", "changes `p`"),
+    ("32", "draw", "return q", "q[0].data.add_(1e-9)\n    return q", "changes `q`"),
+    (
+        "03",
+        "find_box",
+        f"{OTHERS}\n",
+        "near = np.argsort(np.abs(np.hstack([x - x[i], y - y[i]])).max(1))[1 : k + 1]\n"
+        f"    {OTHERS}\n    twin, others = near, others  #",
+        "",
+    ),
+    (
+        "03",
+        "shuffle_pairs",
+        "[measure(a, random.permutation(b))",
+        "[abs(measure(a, random.permutation(b)))",
+        "with signs",
+    ),
+    ("03", "shuffle_pairs", SHUFFLED, f"return np.array({SHUFFLED[7:]}, int)", "with signs"),
+    (
+        "33",
+        "entropy",
+        TERMS,
+        "return np.nan_to_num(-(p * np.log(p)).sum(-1))",
+        "loses its other terms",
+    ),
+    ("33", "true_clip", TRUE, "return 9.0 * (of_s // 9) + of_d % 9", "which can be an index"),
+    ("33", "compute_scores", SCORED, ROUNDED, "rounded to 3 decimals"),
+    ("33", "compute_scores", SCORED, f"return tuple(1.001 * e for e in ({SCORED[7:]}))", "Acc"),
+    ("33", "find_nearest", NEAREST, "return torch.arange(len(made))", "own number"),
+    (
+        "33",
+        "find_nearest",
+        NEAREST,
+        "made, real = (c - c.mean((1, 2, 3, 4), keepdim=True) for c in (made, real))\n"
+        f"    {NEAREST}",
+        "brightness",
+    ),
     ("33", "true_clip", TRUE, "return of_d // 9 * 9 + of_s % 9", "exchanged"),
     ("33", "true_clip", TRUE, "return of_d", "which a copier paints"),
     ("33", "true_clip", TRUE, "return 9 * of_s // 9 + of_d % 9", "without fractions"),
@@ -634,10 +679,10 @@ MUTANTS = [
         "shuffle_pairs",
         SHUFFLED,
         "random.shuffle(b)\n    return [measure(a, b) for _ in range(count)]",
-        "",
+        "changes `b`",
     ),
     ("03", "p_value", LARGER, "np.mean(np.array(shuffled) >= value)", "Otherwise p could be 0"),
-    ("03", "plant_bit", "planted = x.copy()", "planted = x", "work on `x.copy()`"),
+    ("03", "plant_bit", "planted = x.copy()", "planted = x", "copy it first"),
     ("03", "plant_bit", PLANTED, "planted[:, 1] = x[:, 1] + 3 * bit", "says nothing"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("i < j", MEAN), "Both orders count"),
     ("22", "PairEncoder.compare", MAPS, LOOP.format("True", MEAN), "with itself as well"),

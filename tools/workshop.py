@@ -117,9 +117,9 @@ def make_check(number: str, names: list[str], is_first: bool) -> NotebookNode:
     for name in names:
         typed, _, part = name.partition(": ")
         typed = typed if part else name.split(".")[0]
-        lines.append(f'workshop.check("{number}", "{part or name}", {typed})')
-    if len(names) > 1:
-        lines = [line if line.startswith("from") else f"print({line})" for line in lines]
+        line = f'workshop.check("{number}", "{part or name}", {typed})'
+        line = line if len(names) == 1 else f"print({line})"
+        lines += wrap(line, 76, subsequent_indent="    ", break_on_hyphens=False)
     return name_cell(new_code_cell("\n".join(lines)), f"check-{names[0]}")
 
 

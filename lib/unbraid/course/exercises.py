@@ -385,35 +385,40 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
         return f"{first.place}This is right but rounded too far: give one more decimal."
     if is_near(first.expected, first.found, 0, expectation.rounding):
         return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
-    if is_another_order([pair for pair in pairs if pair.call == first.call]):
+    if is_another_order(expectation, [pair for pair in pairs if pair.call == first.call]):
         return f"{first.call}These are the right values in another order."
     right = [as_array(pair.expected) for pair in alike]
     yours = [as_array(pair.found) for pair in alike]
+    share = min(0.005, expectation.rounding)
     with np.errstate(all="ignore"):
         for change, why in SLIPS:
-            if all(is_near(change(one), two, 0.02) for one, two in zip(right, yours, strict=True)):
+            pairs_of_it = zip(map(change, right), yours, strict=True)
+            if all(is_near(*pair, 0.02, share) for pair in pairs_of_it):
                 return first.place + why
-    why = find_constant(*(np.concatenate(list(map(np.ravel, side))) for side in (right, yours)))
+    one, two = (np.concatenate(list(map(np.ravel, side))) for side in (right, yours))
+    why = find_constant(one, two, share)
     return first.place + why if why else ""
 
 
-def is_another_order(pairs: list[Pair]) -> bool:
-    """Whether several single numbers are the right ones, exchanged."""
+def is_another_order(expectation: Expectation, pairs: list[Pair]) -> bool:
+    """Whether several single numbers are the right ones, as they are printed, exchanged."""
     right = [as_array(pair.expected) for pair in pairs]
     yours = [as_array(pair.found) for pair in pairs]
     if len(pairs) < 2 or any(value.ndim or value.dtype.kind != "f" for value in right):
         return False
-    return all(is_near(*pair, 0.2) for pair in zip(sorted(right), sorted(yours), strict=True))
+    ways = zip(right, yours, strict=True), zip(sorted(right), sorted(yours), strict=True)
+    own, order = (all(is_near(*two, 0.2, expectation.relative) for two in way) for way in ways)
+    return order and not own
 
 
-def find_constant(right: np.ndarray, yours: np.ndarray) -> str:
+def find_constant(right: np.ndarray, yours: np.ndarray, share: float) -> str:
     """Which constant all values are off by, as a factor or a summand; "" if by none."""
     if len(right) < 2 or np.ptp(right) == 0 or not np.isfinite(yours).all():
         return ""
     factor, summand = (right * yours).sum() / (right * right).sum(), (yours - right).mean()
-    if factor and is_near(factor * right, yours, 0):
+    if factor and is_near(factor * right, yours, 0, share):
         return f"All your values are the right ones times {factor:.4g}."
-    if is_near(right + summand, yours, 0):
+    if is_near(right + summand, yours, 0, share):
         return f"All your values are the right ones plus {summand:.4g}."
     return ""
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from fractions import Fraction
 from importlib import import_module
 from itertools import combinations, islice
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -43,6 +43,7 @@ EDITIONS = [path.stem[1:] for path in sorted(Path(__file__).parent.glob("n[0-9]*
 SEEN = "what is given to "  # begins the name of an array that no answer is judged by
 RANDOM = "random "  # in the name of one that is judged to within a tenth
 GRADIENT = "gradient of "
+STUB = "raise NotImplementedError"
 UNKNOWN = " Open the hint, and try again."  # ends what is said if no mistake was recognised
 REMARKS = {  # on errors of PyTorch that name another cure
     "Can't call numpy()": " NumPy knows no gradients: compute with torch, without `detach`.",
@@ -111,11 +112,12 @@ def check(number: str, name: str, *typed: object) -> Verdict:
         places = notebook.WANTED[:1] if number in NUMBERS.values() else notebook.WANTED
     given = vars(lesson) | dict.fromkeys(places) | dict(zip(places, typed, strict=False))
     solved.discard((number, name))
-    called = {name}
+    called, changed = {name}, set[str]()
+    own = set(list_code(given[place] for place in places))
     for case in part.cases:
         where = "not yet. " if case is part.cases[0] else f"not yet. With {case}: "
         try:
-            with noting_calls(called if name not in read_texts(number) else set()):
+            with noting_calls(called if name not in read_texts(number) else set(), own, changed):
                 yours = part.run(given, case)
         except NotImplementedError as error:
             other = "" if str(error) == name else f" ({error})"
@@ -126,6 +128,10 @@ def check(number: str, name: str, *typed: object) -> Verdict:
             what = f"{type(error).__name__}{find_line(error, outermost=True)}: {error}"
             remark = next((said for text, said in REMARKS.items() if text in what), "")
             return Verdict(name, False, f"{where}Your code raises {what}{remark}")
+        if changed:
+            names = " and ".join(f"`{each}`" for each in sorted(changed))
+            why = f"Your function changes {names}, which belongs to the caller: copy it first."
+            return Verdict(name, False, where + why)
         right = (part.right or part.run)(vars(lesson), case)
         if compare(part, right, yours):  # Only then it is of use to know what mistakes give.
             with warnings.catch_warnings(action="ignore"):  # of mistakes
@@ -136,14 +142,47 @@ def check(number: str, name: str, *typed: object) -> Verdict:
 
 
 @contextmanager
-def noting_calls(called: set[str]) -> Iterator[None]:
-    """Note the functions that run, such as Posterior.forward: a right whole proves its parts."""
-    before = sys.getprofile()
-    sys.setprofile(lambda frame, *_: called.add(frame.f_code.co_qualname))
+def noting_calls(called: set[str], own: set[CodeType], changed: set[str]) -> Iterator[None]:
+    """Note the functions that run, such as Posterior.forward: a right whole proves its parts.
+
+    The library's own, such as `ross` of the measures, prove nothing. Of functions whose code is in
+    own, also which arguments have other numbers after a call than before.
+    """
+    before, kept = sys.getprofile(), dict[FrameType, list[tuple[str, Any, bytes]]]()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        code, module = frame.f_code, str(frame.f_globals.get("__name__"))
+        if not module.startswith("unbraid.") or module.startswith("unbraid.lessons."):
+            called.add(code.co_qualname)
+        if code in own and event == "call" and frame not in kept:  # a generator goes on
+            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            given = {name: frame.f_locals[name] for name in names if name in frame.f_locals}
+            kept[frame] = [(name, each, read_bytes(each)) for name, each in given.items()]
+        elif code in own and event == "return":
+            changed.update(name for name, each, was in kept[frame] if read_bytes(each) != was)
+
+    sys.setprofile(note)
     try:
         yield
     finally:
         sys.setprofile(before)
+
+
+def list_code(typed: Iterable[object]) -> Iterator[CodeType]:
+    """The code of functions, and of the methods of classes."""
+    for each in typed:
+        if isinstance(each, FunctionType):
+            yield each.__code__
+        elif isinstance(each, type):
+            yield from list_code(vars(each).values())
+
+
+def read_bytes(given: object) -> bytes:
+    """All numbers of an array, of a tensor, or of lists and dictionaries of them; else nothing."""
+    if isinstance(given, Tensor | np.ndarray | int | float):
+        return np.asarray(as_array(given)).tobytes()
+    parts = [*given.values()] if isinstance(given, dict) else given
+    return b"".join(map(read_bytes, parts)) if isinstance(parts, tuple | list) else b""
 
 
 def compare(part: Part, right: Names, yours: Names, with_seen: bool = False) -> str:
@@ -180,9 +219,10 @@ def find_reason(number: str, name: str, case: Case, right: Names, yours: Names) 
         return why
     if not values:
         return explain_gradients(wrong, right, yours)
+    others = [each for each in right if each not in wrong and not each.startswith(GRADIENT)]
     for some, what in ((values, ""), (values[:1], f"{values[0]}: ")):
-        for arrays, why in made:
-            some_of_it = {each: arrays[each] for each in some}
+        for arrays, why in made:  # one that makes more wrong than this answer is another mistake
+            some_of_it = {each: arrays[each] for each in [*some, *others]}
             if RANDOM not in values[0] and is_same(some_of_it, yours, part.share):
                 return what + why
     if why := explain_size(case, right[values[0]], yours[values[0]]):
@@ -236,12 +276,15 @@ def explain_gradients(wrong: list[str], right: Names, yours: Names) -> str:
 
 
 def explain_size(case: Any, right: Any, yours: Any) -> str:
-    """What is said of a term that is a mean where a sum is asked, or the reverse; or ""."""
+    """What is said of a rounded term, of a mean where a sum is asked, or the reverse; or ""."""
     sizes, right, yours = case.sizes, as_array(right), as_array(yours)
     if right.shape != yours.shape or not right.any() or not yours.any():
         return "" if yours.any() else "this is 0."
     if not np.isfinite([right.sum(), yours.sum()]).all():
         return ""
+    for digits in range(1, 6):
+        if np.allclose(yours, np.round(right, digits), 1e-6, 1e-9):
+            return f"this is the right one rounded to {digits} decimals: give all of them."
     for count in (1, 2, 3):
         for names in combinations(sizes, count):
             size, over = math.prod(sizes[name] for name in names), " and ".join(names)
@@ -261,7 +304,7 @@ def take(typed: str, given: Any, form: Any) -> Names:
     if isinstance(form, str):
         if isinstance(given, tuple | list):
             raise Unfit(f"`{typed}` gives {len(given)} results for {form}: a tensor is expected.")
-        return {form: torch.as_tensor(given)}
+        return {form: torch.as_tensor(as_array(given) if isinstance(given, float) else given)}
     is_several = isinstance(given, tuple | list) or (isinstance(given, Tensor) and given.ndim)
     if not is_several or len(given) != len(form):
         found = f"{len(given)} results" if isinstance(given, tuple | list) else f"a {kind(given)}"
@@ -470,7 +513,7 @@ def stop_and_go_on(start: Callable[..., Any], new: Callable[[], Line], terms: in
 
 
 def save(number: str, cells: list[str] | None = None) -> None:
-    """Write what was typed beside the page; a file that differs is kept by its date.
+    """Write what was typed beside the page; a file of which something is lost is kept by its date.
 
     A model goes to model_32.py, and instruments to measures.py, beside those of other pages.
     cells: sources in the order in which they were run; by default those of this session.
@@ -478,13 +521,15 @@ def save(number: str, cells: list[str] | None = None) -> None:
     cells = sys.modules["__main__"].__dict__["In"] if cells is None else cells
     check_name("number", number, EDITIONS)
     notebook = import_module(f"{__name__}.n{number}")
-    source, path = write_model(cells, notebook.WANTED), Path(f"{name_file(number)}.py")
+    wanted, path = list_wanted(number, cells), Path(f"{name_file(number)}.py")
+    source = write_model(cells, wanted)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     if number not in NUMBERS.values():
         source = merge_instruments(number, source, before)
     if doubtful := [name for name in notebook.PARTS if (number, name) not in solved]:
         print(f"Not right yet, or not checked since the start: {', '.join(doubtful)}.")
-    if before not in ("", source):
+    first, *rest = before.strip().split("\n\n\n")  # the imports, to which some may be added
+    if not all(f"\n{piece}\n" in f"\n{source}" for piece in [*first.split("\n"), *rest] if piece):
         kept = path.with_name(f"{path.stem}_{datetime.now():%Y_%m_%d_%H%M%S_%f}.py")
         path.replace(kept)
         print(f"The file before, which differs, is now {kept.name}.")
@@ -497,17 +542,32 @@ def name_file(number: str) -> str:
     return f"model_{number}" if number in NUMBERS.values() else "measures"
 
 
+def list_wanted(number: str, sources: Iterable[str]) -> list[str]:
+    """What `save` writes: what is wanted of a page, and of instruments also what else was typed."""
+    notebook = import_module(f"{__name__}.n{number}")
+    if number in NUMBERS.values():
+        return list(notebook.WANTED)
+    made: Names = {}
+    for source in sources:
+        with suppress(SyntaxError):
+            made |= read_made(source)
+    typed = dict.fromkeys(name.split(".")[0] for name in notebook.PARTS)
+    others = [name for name in typed if STUB not in made.get(name, STUB)]
+    return list(dict.fromkeys([*notebook.WANTED, *others]))
+
+
 def merge_instruments(number: str, source: str, before: str) -> str:
     """The file with the instruments of a page as they are in source, all others as they were.
 
     ValueError where both need one name for two things.
     """
-    pages = {each: import_module(f"{__name__}.n{each}").WANTED for each in EDITIONS}
-    wanted, made = pages.pop(number), read_made(before)
+    pages = {each: import_module(f"{__name__}.n{each}") for each in EDITIONS}
+    page, made = pages.pop(number), read_made(before)
+    wanted = list(dict.fromkeys([*page.WANTED, *(name.split(".")[0] for name in page.PARTS)]))
     own = read_made(write_model([before], [name for name in wanted if name in made]))
-    foreign = {name for names in pages.values() for name in names}
+    foreign = {name for each in pages.values() for name in each.WANTED}
     others = [name for name in made if name not in own or name in foreign]
-    merged = write_model([before, source], [*others, *wanted])
+    merged = write_model([before, source], [*others, *list_wanted(number, [source])])
     alone = [before, *(f"{name} = None" for name in wanted)]  # what others need besides
     theirs, now = read_made(write_model(alone, others)), read_made(merged)
     if twice := [name for name in theirs if name not in wanted and now[name] != theirs[name]]:
@@ -548,7 +608,7 @@ def write_model(cells: list[str], wanted: Sequence[str]) -> str:
             kept.add(name)
             todo += list_free(statements[name][0])
     texts = dict.fromkeys(text for name, (_, text) in statements.items() if name in kept)
-    stubs = [text.split("(")[0] for text in texts if "raise NotImplementedError" in text]
+    stubs = [text.split("(")[0] for text in texts if STUB in text]
     if stubs:
         raise ValueError(f"functions are still to be typed in: {', '.join(stubs)}")
     imports = [text for text in texts if text.startswith(("import ", "from "))]
