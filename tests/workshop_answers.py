@@ -414,7 +414,7 @@ MUTANTS = [
     ("03", "ksg", EACH, f"x += 1e-12 * np.random.random(x.shape)\n    {EACH}", "changes `x`"),
     ("03", "p_value", LARGER, f"shuffled.sort() or {LARGER}", "changes `shuffled`"),
     ("33", "entropy", TERMS, f"p += 1e-12\n    {TERMS}", "changes `p`"),
-    ("32", "draw", "return q", "q[0].data.add_(1e-9)\n    return q", "changes `q`"),
+    ("32", "draw", "return q", "q[0].data.add_(1e-6)\n    return q", "changes `q`"),
     (
         "03",
         "find_box",
