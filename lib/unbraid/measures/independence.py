@@ -83,17 +83,16 @@ def group_copies(x: ArrayLike) -> np.ndarray:
 
 
 def follow(values: np.ndarray) -> float:
-    """The largest correlation of a column (N, d) with one of the next row; 0 if chance gives it."""
-    deviation = values.std(axis=0)
+    """The largest correlation of a column (N, d) with one of the next row.
+
+    0 if chance gives it, or if a column only rises or only falls: then somebody has sorted rows.
+    """
+    steps, deviation = np.diff(values, axis=0), values.std(axis=0)
+    if ((steps >= 0).all(axis=0) | (steps <= 0).all(axis=0)).any():
+        return 0.0
     scaled = (values - values.mean(axis=0))[:, deviation > 0] / deviation[deviation > 0]
     largest = np.abs(scaled[1:].T @ scaled[:-1]).max(initial=0) / len(values)
     return float(largest) if largest > CHANCE / np.sqrt(len(values)) else 0.0
-
-
-def is_sorted(values: np.ndarray) -> bool:
-    """Whether a column of rows (N, d) only rises or only falls."""
-    steps = np.diff(values, axis=0)
-    return bool(((steps >= 0).all(axis=0) | (steps <= 0).all(axis=0)).any())
 
 
 def are_kinds(groups: int, classes: Sequence[np.ndarray]) -> bool:
@@ -120,10 +119,9 @@ def doubt_independence(
         if groups < count and not are_kinds(groups, classes):
             says = f"{count} rows stand in about {groups} groups of near copies, and count as if"
             return [f"{says} each were seen by itself; {remedy}"]
-    first = 0 if is_sorted(x) else follow(x)
+    first, second = follow(x), follow(y)
     if first == 0:
         return []
-    second = 0 if is_sorted(y) else follow(y)
     for labels in classes:
         is_apart = (np.diff(labels) != 0).sum() == len(np.unique(labels)) - 1  # class by class
         chance = np.square(np.bincount(labels) / len(labels)).sum()
