@@ -418,10 +418,10 @@ MUTANTS = [
     (
         "03",
         "find_box",
-        f"{OTHERS}\n",
-        "near = np.argsort(np.abs(np.hstack([x - x[i], y - y[i]])).max(1))[1 : k + 1]\n"
-        f"    {OTHERS}\n    twin, others = near, others  #",
-        "",
+        "return others[nearest]",
+        "both = np.abs(np.hstack([x - x[i], y - y[i]])).max(1)\n"
+        "    return np.argsort(both)[1 : k + 1]",
+        "an equal twin may stand before it",
     ),
     (
         "03",
