@@ -17,86 +17,61 @@ TAKEN = ("sample_codes",)  # of the lesson, with which the last check reads the 
 RUNS = "independent/circle/quick"  # in results/
 
 
-class Codes(NamedTuple):
-    """Codes of random clips, of two factors; is_dead: their second unit never changes."""
-
-    clips: int
-    units: int
-    is_dead: bool
-
-    def __str__(self) -> str:
-        return f"{self.units} units{', one of which never changes' * self.is_dead}"
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Over what a mean may stand for a sum."""
-        return {"clips": self.clips, "units": self.units}
-
-
-class Films(NamedTuple):
-    """A small model with random weights, and its clips."""
-
-    factors: int
-    clips: int
-    frames: int
-
-    def __str__(self) -> str:
-        return f"{self.factors} factors, {self.clips} clips of {self.frames} frames"
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Over what a mean may stand for a sum."""
-        return {"factors": self.factors, "clips": self.clips, "frames": self.frames}
-
-
-class Trained(NamedTuple):
-    """A model of the clone: its name on the page, and its run."""
+class Case(NamedTuple):
+    """What an instrument is run with: in words, as numbers, and, of a trained model, its run."""
 
     called: str
-    run: int
+    sizes: dict[str, int]  # over what a mean may stand for a sum
+    run: int = 0
 
     def __str__(self) -> str:
         return self.called
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Over what a mean may stand for a sum."""
-        return {"factors": 2}
+    def __hash__(self) -> int:
+        return hash(self.called)
 
 
-MATRICES = (Codes(120, 4, False), Codes(200, 6, True))
-FILMS = (Films(2, 3, 5), Films(3, 2, 4))
-MODELS = (Trained("the second model", 1), Trained("a model that separates the digits", 4))
+DEAD = "6 units, one of which never changes"
+MATRICES = Case("4 units", {"clips": 120, "units": 4}), Case(DEAD, {"clips": 200, "units": 6})
+FILMS = (
+    Case("2 factors, 3 clips of 5 frames", {"factors": 2, "clips": 3, "frames": 5}),
+    Case("3 factors, 2 clips of 4 frames", {"factors": 3, "clips": 2, "frames": 4}),
+)
+MODELS = (
+    Case("the second model", {"factors": 2}, run=1),
+    Case("a model that separates the digits", {"factors": 2}, run=4),
+)
 
 
-def draw_codes(case: Codes) -> tuple[np.ndarray, np.ndarray]:
+def draw_codes(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """Codes at a frame and at the next, (N, units) each, of unlike means and deviations."""
-    now, more = noise((2, case.clips, case.units)).numpy()
+    units = case.sizes["units"]
+    now, more = noise((2, *case.sizes.values())).numpy()
     later = 0.6 * now + 0.5 * now[:, ::-1] ** 2 + 0.4 * more
-    codes = np.stack([now, later]) * np.arange(1, case.units + 1) + 3
-    codes[:, :, 1] = 1.0 if case.is_dead else codes[:, :, 1]
+    codes = np.stack([now, later]) * np.arange(1, units + 1) + 3
+    codes[:, :, 1] = 1.0 if case.called == DEAD else codes[:, :, 1]
     return codes[0], codes[1]
 
 
-def run_correlate(names: Names, case: Codes) -> Names:
+def run_correlate(names: Names, case: Case) -> Names:
     """The matrix of all units, one of which may be constant."""
     with np.errstate(all="ignore"):
         return take_numbers("correlate", names["correlate"](*draw_codes(case)), "correlations")
 
 
-def run_inside(names: Names, case: Codes) -> Names:
+def run_inside(names: Names, case: Case) -> Names:
     """Of a matrix whose four blocks differ, and whose signs do."""
     C = n13.correlate(*draw_codes(case))
     return take_numbers("inside", names["inside"](C), "share inside")
 
 
-def run_chance(names: Names, case: Codes) -> Names:
+def run_chance(names: Names, case: Case) -> Names:
     """The mean share, which no single division of the units gives."""
-    half, what = case.units // 2, "mean share"
+    units, what = case.sizes["units"], "mean share"
+    half = units // 2
     is_own = np.kron(np.eye(2), np.ones((half, half)))
-    C = (0.15 + 0.65 * is_own + 0.1 * np.eye(case.units)) * np.sign(
-        noise((case.units,) * 2).numpy()
-    )
+    signs = noise((units, units)).sign().numpy()
+    C = (0.15 + 0.65 * is_own + 0.1 * np.eye(units)) * signs
     found = take_numbers("inside_by_chance", names["inside_by_chance"](C.copy(), 3, 2000), what)
     if found[what].ndim:
         raise Unfit(f"`inside_by_chance` gives {kind(found[what])}: take the mean.")
@@ -109,19 +84,22 @@ def run_chance(names: Names, case: Codes) -> Names:
     return found | {"one seed gives one share": np.asarray(again) == found[what]}
 
 
-def build_model(case: Films) -> Any:
+def build_model(case: Case) -> Any:
     """A model of the library with tiny networks, in which each unit counts."""
     sizes = {"image_size": 8, "width": 3, "features": 5, "factor_size": 3, "hidden": 4}
-    model = build(IndependentPrediction, None, factors=case.factors, hidden_layers=1, **sizes)
+    model = build(
+        IndependentPrediction, None, factors=case.sizes["factors"], hidden_layers=1, **sizes
+    )
     return model.eval()
 
 
-def draw_films(case: Films) -> tuple[Tensor, Tensor]:
+def draw_films(case: Case) -> tuple[Tensor, Tensor]:
     """Two sets of clips, (N, T, 3, 8, 8)."""
-    return tuple(noise((2, case.clips, case.frames, 3, 8, 8)).sigmoid())
+    _, clips, frames = case.sizes.values()
+    return tuple(noise((2, clips, frames, 3, 8, 8)).sigmoid())
 
 
-def run_freeze(names: Names, case: Films) -> Names:
+def run_freeze(names: Names, case: Case) -> Names:
     """The frames while each factor waits."""
     model, (x, _), found = build_model(case), draw_films(case), Names()
     with torch.no_grad():
@@ -133,17 +111,17 @@ def run_freeze(names: Names, case: Films) -> Names:
     return found | {"one clip gives one film, since `encode(x)` gives means": np.array(is_same)}
 
 
-def run_use(names: Names, case: Films) -> Names:
+def run_use(names: Names, case: Case) -> Names:
     """The use of each factor; both sets of clips differ in each."""
     with torch.no_grad():
         use = names["measure_use"](build_model(case), *draw_films(case))
     return take_numbers("measure_use", use, "use")
 
 
-def run_scores(names: Names, case: Codes) -> Names:
+def run_scores(names: Names, case: Case) -> Names:
     """R² of places that the first factor has, the second one, or both."""
     now, later = draw_codes(case)
-    half = case.units // 2
+    half = case.sizes["units"] // 2
     ends = [0, half - 1]  # units that change in all cases
     places = [now[:, ends] + later[:, ends], now[:, half : half + 2] + now[:, ends]]
     return take_numbers("score_places", names["score_places"](later, places), "R²")
@@ -168,7 +146,7 @@ def open_model(run: int) -> tuple[Any, list[np.ndarray], Tensor]:
     return model.double(), [*codes, *places], watched.double()  # loops and sums then agree
 
 
-def run_models(names: Names, case: Trained) -> Names:
+def run_models(names: Names, case: Case) -> Names:
     """What the page's figures show of a model: only some of it says that a factor is empty."""
     model, (now, later, *places), x = open_model(case.run)
     with torch.no_grad():
@@ -188,14 +166,9 @@ def run_models(names: Names, case: Trained) -> Names:
 
 
 @lru_cache(2)
-def measure_models(case: Trained) -> Names:
+def measure_models(case: Case) -> Names:
     """The same by the lesson's own instruments."""
     return run_models(vars(n13), case)
-
-
-def give_models(_: Names, case: Trained) -> Names:
-    """What `measure_models` keeps."""
-    return measure_models(case)
 
 
 PARTS = {
@@ -205,5 +178,7 @@ PARTS = {
     "freeze": Part(run_freeze, ("clip", "frame"), cases=FILMS),
     "measure_use": Part(run_use, ("factor",), cases=FILMS),
     "score_places": Part(run_scores, ("factor", "digit"), cases=MATRICES),
-    "the second model": Part(run_models, ("factor", "digit"), give_models, MODELS, 1e-4),
+    "the second model": Part(
+        run_models, ("factor", "digit"), lambda _, case: measure_models(case), MODELS, 1e-4
+    ),
 }
