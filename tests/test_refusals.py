@@ -24,8 +24,9 @@ from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences, as_float
 from unbraid.distributions import DiagonalGaussian
 from unbraid.interventions import move_one, swap, traverse
+from unbraid.measures.groups import score_groups
 from unbraid.measures.information import cross_block, kraskov, ross, same_and_cross
-from unbraid.measures.intervals import mean_interval
+from unbraid.measures.intervals import difference_interval, mean_interval
 from unbraid.measures.judges import FrameJudge, SequenceJudge, judge_classes, load_judge
 from unbraid.measures.leakage import leakage_matrix
 from unbraid.measures.swaps import random_donors
@@ -77,7 +78,8 @@ def leak(codes=CODE, factor=HAIR, **options):
 
 def fit(**options):
     draw = SequenceSampler(Sequences(CLIPS[..., :8, :8]))
-    return training.fit(ELEMENT, draw, steps=1, batch_size=2, accelerator="cpu", **options)
+    options = {"batch_size": 2, **options}
+    return training.fit(ELEMENT, draw, steps=1, accelerator="cpu", **options)
 
 
 def answer(judge, found):
@@ -115,7 +117,6 @@ FAULTS = (  # the field, and the call
     ("test", lambda: leak(test=np.float32(1.5))),
     ("probe", lambda: leak(probe="deep")),
     ("pooling", lambda: leak(pooling="mean")),
-    ("pooling", lambda: leak(pooling=())),
     ("groups", lambda: leak(groups=HAIR[:9])),
     ("groups", lambda: leak(groups=["a", None] * 30)),
     ("test", lambda: leak(test=np.ones(60, bool))),
@@ -291,6 +292,46 @@ FAULTS = (  # the field, and the call
     *[("factor 'y': .*list", lambda y=y: leak(factor=y)) for y in (None, 3, "y", {"a": 1}, {1, 2})],
     ("factor 'y': .*found <map", lambda: leak(factor=map(int, HAIR))),
     ("factor 'y': .*found <function", lambda: leak(factor=leak)),
+    *[("x: .*found .*list", lambda x=x: kraskov(x, Y)) for x in ({"x": X}, SHORT, iter(X), {1, 2})],
+    (r"x: .*None.* at \[1\]; leave", lambda: kraskov([1.0, None] * 10, Y)),
+    (r"x: .*'a' \(str\) at \[0\].*unique", lambda: kraskov(["a", "b"] * 10, Y)),
+    (r"labels\['a'\]: .*unique", lambda: Sequences(FRAMES, {"a": ["x", "y", "z"]}, ("a",))),
+    (r"labels\['a'\]: .*found set", lambda: Sequences(FRAMES, {"a": {1, 2}}, ("a",))),
+    # tensors of other kinds
+    ("x: .*to_dense", lambda: kraskov(torch.eye(20).to_sparse(), Y)),
+    (
+        "x: .*to_padded",
+        lambda: kraskov(torch.nested.as_nested_tensor([ROW, ROW[:2]], layout=torch.jagged), Y),
+    ),
+    ("x: .*meta", lambda: kraskov(STATIC.to("meta"), Y)),
+    ("frames: .*meta", lambda: Sequences(FRAMES.to("meta"))),
+    ("frames: .*meta", lambda: encode_all(PAIRS, CLIPS[..., :8, :8].to("meta"))),
+    ("dynamic: .*meta", lambda: decode_all(PAIRS, {"dynamic": torch.zeros(3, 4, 2).to("meta")})),
+    # what the message has to tell
+    ("samples: .*Tensor", lambda: bound_per_frame(PAIRS, CLIPS[..., :8, :8], 0)),
+    ("mask: .*list", lambda: root_mean_square(FRAMES, FRAMES, [True] * 3)),
+    ("observed: .*list", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0.1, [True])),
+    ("mean: .*int64", lambda: DiagonalGaussian(ROW, ROW)),
+    ("ours: .*list", lambda: difference_interval([1.0], [2.0])),
+    ("test: .*share of the groups", lambda: score_groups(None, CODE, HAIR, PEOPLE, test=3)),
+    ("splits: .*0", lambda: score_groups(None, CODE, HAIR, PEOPLE, splits=0)),
+    ("count: .* to 16777216", lambda: FrameSampler(SHORT, 1)(10**12, torch.Generator())),
+    ("test: .*rows as a list .*found 30", lambda: leak(test=30)),
+    ("test: .*share.*found '0.3'", lambda: leak(test="0.3")),
+    ("test: .*whole numbers, found .1.0", lambda: leak(test=[1.0, 2.0])),
+    ("pooling: .*one or more of flattened, .*found none", lambda: leak(STEPS, pooling=())),
+    ("factor 'y': .*rows with 'a': 1;", lambda: leak(factor=["a", *"b" * 59])),
+    (
+        "factor 'y': .*groups with 'True': 1;",
+        lambda: leak(factor=PEOPLE < 1, groups=PEOPLE, test=PEOPLE > 2),
+    ),
+    ("static: .*list of names", lambda: Sequences(FRAMES, {"hair": ROW}, "hair")),
+    (
+        r"static: expected \(2, 4\)",
+        lambda: dynamic_given(PAIRS, CLIPS[..., :8, :8], STATIC[:2, :3]),
+    ),
+    ("batch_size: .* to 16777216", lambda: fit(batch_size=10**12)),
+    ("log_variance: .*finite", lambda: DiagonalGaussian(VALUES, VALUES + math.inf)),
     # names
     ("poses: .*list of names", lambda: sprites.visible_attributes("walk front 0")),
     ("size: .*did you mean 32", lambda: checks.check_name("size", 40, [8, 16, 32, 64, 128])),

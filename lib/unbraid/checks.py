@@ -14,6 +14,17 @@ from numpy.typing import ArrayLike
 
 LONGEST = 200  # letters of a value in a message
 MOST_LISTED = 60  # names in a message
+LARGEST_BATCH = 2**24  # sequences; a digit too many shall not ask for terabytes
+OF_ALL = (
+    "of a dict give x['name'], of Sequences x.frames, of a set list(x), of a file numpy.load(x)"
+)
+OF_ONE = "leave such rows out, or give numbers, of classes np.unique(x, return_inverse=True)[1]"
+UNUSUAL = {  # tensors without plain values, by the attribute that tells, and what makes one of them
+    "is_nested": "a nested one; x.to_padded_tensor(0) fills it",
+    "is_sparse": "a sparse one; x.to_dense() fills it",
+    "is_quantized": "a quantized one; x.dequantize() makes floats of it",
+    "is_meta": "one without values, of the device meta",
+}
 LARGEST_SEED = 2**62 - 1  # PyTorch takes 64 bits, and some functions double a seed or count on
 
 
@@ -57,8 +68,10 @@ def check_name(field: str, name: object, names: Iterable) -> None:
 
 
 def check_type(kinds: type | tuple, **values: object) -> None:
-    """Refuse values, given by their names, that are of none of these classes."""
+    """Refuse values, given by their names, that are of none of these classes, or `UNUSUAL`."""
     for name, value in values.items():
+        for kind, found in UNUSUAL.items() if hasattr(value, "is_nested") else ():
+            check_field(not getattr(value, kind, False), name, "a tensor of values", found)
         if not isinstance(value, kinds):
             classes = kinds if isinstance(kinds, tuple) else (kinds,)
             every = *classes, value if isinstance(value, type) else type(value)
@@ -66,6 +79,7 @@ def check_type(kinds: type | tuple, **values: object) -> None:
             if names[-1] in names[:-1]:  # NumPy has a Generator, too
                 names = [f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in every]
             found = "the class " * (every[-1] is value) + names[-1]
+            found += "; torch.from_numpy makes one" * (names == ["Tensor", "ndarray"])
             refuse(name, " or ".join(names[:-1]), found)
 
 
@@ -158,6 +172,8 @@ def as_array(values: Any, name: str = "values") -> np.ndarray:
     """
     if not hasattr(values, "is_floating_point"):  # A tensor's own; modules have `cpu` as well.
         check_field(not np.ma.is_masked(values), name, "no masked array (leave rows out)", "one")
+        if isinstance(values, list | tuple) and hasattr(next(iter(values), 0), "is_floating_point"):
+            values = [as_array(one, name) for one in values]  # NumPy takes none with a gradient.
         try:
             array = np.asarray(values)
         except ValueError:
@@ -165,10 +181,12 @@ def as_array(values: Any, name: str = "values") -> np.ndarray:
         if array.dtype == object and all(isinstance(one, Real | Decimal) for one in array.flat):
             numbers = np.array(array.tolist())
             array = array.astype(float) if numbers.dtype == object else numbers
-        if array.dtype.kind == "T" or (array.dtype == object and has_text(array)):
+        objects = array.flat if array.dtype == object else ()
+        if array.dtype.kind == "T" or any(isinstance(one, str) for one in objects):
             check_present(name, array)
             array = array.astype(object).astype(str)
         return array.astype(array.dtype.newbyteorder("="), copy=False)
+    check_type(type(values), **{name: values})
     tensor = values.detach().cpu()
     return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
 
@@ -176,7 +194,14 @@ def as_array(values: Any, name: str = "values") -> np.ndarray:
 def finite_array(name: str, values: ArrayLike) -> np.ndarray:
     """Values as a float64 array; refuses complex numbers, text, NaN and infinity by `name`."""
     array = as_array(values, name)
-    check_field(array.dtype.kind in "biuf", name, "real numbers", array.dtype)
+    if array.dtype.kind not in "biuf":
+        strange = (each for each in np.ndenumerate(array) if not isinstance(each[1], Real))
+        where, one = next(strange, ((), array))
+        kind = type(one).__name__.rstrip("_")  # NumPy's str_ is text as well
+        found = (
+            f"{shorten(one)!r} ({kind}) at {[*where]}; {OF_ONE}" if where else f"{kind}; {OF_ALL}"
+        )
+        refuse(name, "real numbers", found)
     array = array.astype(np.float64)
     others = np.argwhere(~np.isfinite(array))
     if len(others):
@@ -191,11 +216,6 @@ def measurable_array(name: str, values: ArrayLike) -> np.ndarray:
     can_square = ((sizes == 0) | ((sizes > 1e-100) & (sizes < 1e100))).all()
     check_field(can_square, name, "numbers from 1e-100 to 1e100, or zeros (scale them)", "others")
     return array
-
-
-def has_text(values: np.ndarray) -> bool:
-    """Whether objects are text, but for missing ones."""
-    return any(isinstance(one, str) for one in values.flat)
 
 
 def check_present(name: str, values: ArrayLike) -> None:

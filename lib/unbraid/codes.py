@@ -95,7 +95,7 @@ def bound_per_frame(
     """elbo, log_likelihood, kl_<code>: means of one draw over one or more samples of one length,
     tensors or `Sequences`: <name>_per_frame in nats per frame, kl_static in nats per sequence.
     """
-    is_list = isinstance(samples, Iterable) and not hasattr(samples, "frames")
+    is_list = isinstance(samples, Iterable) and not {"frames", "shape"} & {*dir(samples)}
     check_field(is_list, "samples", "a list of them, [data]", type(samples).__name__)
     generator, parts, length = generator_for(model, seed), [], 0
     with evaluating(model):
@@ -125,6 +125,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
     check_field(shapes[0] == shapes[1], "second", f"the shape of first, {shapes[0]}", shapes[1])
     squares = (as_float(first) - as_float(second)).double().square()
     if mask is not None:
+        check_type(Tensor, mask=mask)
         if mask.dtype != torch.bool or mask.shape != shapes[0][: mask.ndim] or not mask.any():
             expected = f"booleans, some True, of the first axes of {shapes[0]}"
             refuse("mask", expected, f"{mask.dtype} {tuple(mask.shape)}")
@@ -137,6 +138,7 @@ def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Ten
     """The means of q(d_i | s, x_i), (B, T, d), on the CPU, for s (B, D), also of other frames."""
     if isinstance(model, SequenceModel):  # a stand-in of one's own may be anything
         check_type(UnorderedFrames, model=model)
+        model.check_tensor("static", static, (len(frames), model.code_sizes["static"]))
     check_field(len(static) == len(frames), "static", f"{len(frames)} rows", len(static))
     parts, rest = [], static.to(device_of(model))
     with evaluating(model):

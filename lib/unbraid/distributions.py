@@ -23,6 +23,11 @@ class DiagonalGaussian:
     def __post_init__(self) -> None:
         check_type(Tensor, mean=self.mean, log_variance=self.log_variance)
         check_shape("log_variance", self.log_variance.shape, self.mean.shape)
+        check_field(self.mean.is_floating_point(), "mean", "floats", self.mean.dtype)
+        # Of a training that diverges the bound tells, without a look at each update's values.
+        if not self.log_variance.requires_grad and has_values(self.log_variance):
+            is_right = not self.standard_deviation.isinf().any()
+            check_field(is_right, "log_variance", "logarithms of finite variances", "others")
 
     @classmethod
     def made(cls, mean: Tensor, log_variance: Tensor) -> Self:
@@ -108,6 +113,7 @@ def gaussian_log_likelihood(
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
+        check_type(Tensor, observed=observed)
         pairs = zip(observed.shape[::-1], values.shape[::-1], strict=False)
         if observed.dtype != torch.bool or not all(a in (1, b) for a, b in pairs):
             found = f"{observed.dtype} {tuple(observed.shape)}"

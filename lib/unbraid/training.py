@@ -143,7 +143,8 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     check_type(bool, replay=given["replay"])
     checks.check_json("identity", given["identity"])
     checks.check_json("draw.digests", getattr(given["draw"], "digests", None))
-    check_whole(1, steps=given["steps"], batch_size=given["batch_size"])
+    check_whole(1, steps=given["steps"])
+    check_whole((1, checks.LARGEST_BATCH), batch_size=given["batch_size"])
     check_whole(1, every=1 if given["every"] is None else given["every"])
     started = os.environ.get("WORLD_SIZE", "1")  # by torchrun; all would write the same files
     check_field(started == "1", "WORLD_SIZE", "one process that trains a model", started)
@@ -330,7 +331,7 @@ def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, T
         tensors, written = read_tensors(path, "run")
         rows, identity = written["rows"], written["identity"]
     except (SafetensorError, KeyError, ValueError) as error:
-        found = f"{error!r}; name another file to start anew"
+        found = f"a damaged or another file ({error!r}); name another to start anew"
         raise TrainingError(f"{path}: expected one of this version, found {found}") from None
     if not is_whole(tensors, written):
         found = "another: it is damaged; name another file to start anew"

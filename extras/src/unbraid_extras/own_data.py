@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from unbraid.checks import check_field, check_name, check_seed, check_whole, fold
+from unbraid.checks import check_field, check_name, check_names, check_seed, check_whole, fold
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
@@ -122,11 +122,11 @@ def load(path: Path | str, **options: Any) -> OwnData:
     of several films more; what is not free is refused before.
     Raises `ValueError` in one sentence that names the file and the remedy.
     """
+    check_field(isinstance(path, str | Path), "path", "a folder or a file", type(path).__name__)
     how, path = Reading(**options), Path(path)
     raw = add_label_file(find(path, how), path, how)
     labels = own_tables.encode_labels(raw.static), own_tables.encode_labels(raw.dynamic)
-    for name in how.dynamic or ():
-        check_name("dynamic", name, [*labels[0], *labels[1]])
+    check_names("dynamic", how.dynamic or (), [*labels[0], *labels[1]])
     parts = draw_parts(raw, labels[0], how)
     how = choose_clips(raw, parts, how)
     check_memory(raw, how)

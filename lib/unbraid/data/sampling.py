@@ -9,13 +9,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_type, check_whole
+from unbraid.checks import LARGEST_BATCH, check_field, check_type, check_whole
 from unbraid.data.sequences import Sequences, as_indices
 
 
 def draw_rows(sequences: Sequences, count: int, generator: torch.Generator) -> Tensor:
     """The numbers of `count` sequences, drawn at random with replacement."""
-    check_whole(0, count=count)
+    check_whole((0, LARGEST_BATCH), count=count)
     check_type(torch.Generator, generator=generator)
     return torch.randint(len(sequences), (count,), generator=generator)
 

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_names, check_type, refuse
+from unbraid.checks import check_field, check_name, check_names, check_type, finite_array, refuse
 from unbraid.support.readable import Readable
 
 FEW = 5  # sequences: of more, rows drawn at random are hardly ever the first two alone
@@ -29,6 +29,7 @@ def as_tensor(name: str, values: object) -> Tensor:
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
+        finite_array(name, values)  # type: ignore[arg-type]
         raise ValueError(f"{name}: expected numbers in equal rows; {error}") from None
 
 
@@ -76,6 +77,8 @@ class Sequences(Readable):
         fields = vars(self)  # A frozen dataclass does not let its attributes be assigned.
         check_type(dict, labels=self.labels)
         check_type(Mapping, classes=self.classes)
+        for names in ("static", "dynamic"):
+            fields[names] = check_names(names, fields[names])
         fields["frames"] = as_tensor("frames", self.frames)
         labels, classes = self.labels.items(), self.classes.items()
         fields["labels"] = {name: as_tensor(f"labels[{name!r}]", label) for name, label in labels}
@@ -160,6 +163,7 @@ class Sequences(Readable):
         is_float = frames.is_floating_point()
         check_field(is_float, "frames", "floats, or images of bytes", frames.dtype)
         if len(frames):
+            check_type(Tensor, frames=frames)
             low, high = map(float, torch.aminmax(frames))  # NaN if one value is
             is_image = self.kind == "frames"
             if not math.isfinite(high - low) or (is_image and (low < 0 or high > 1)):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import GroupShuffleSplit, cross_val_score
 
-from unbraid.checks import as_array
+from unbraid.checks import as_array, check_field, check_whole
 
 
 def score_groups(
@@ -31,5 +31,7 @@ def score_groups(
     up, and what it then scores says nothing about a new one.
     """
     x, y, of = as_array(values, "values"), as_array(labels, "labels"), as_array(groups, "groups")
+    check_whole(1, splits=splits)
+    check_field(0 < test < 1, "test", "a share of the groups, between 0 and 1", test)
     draws = GroupShuffleSplit(splits, test_size=test, random_state=seed)
     return cross_val_score(probe, x, y, groups=of, cv=draws, error_score="raise")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
 
-from unbraid.checks import check_field, finite_array
+from unbraid.checks import check_field, check_type, finite_array
 
 
 class Interval(NamedTuple):
@@ -41,6 +41,7 @@ def difference_interval(ours: Mapping[int, float], others: Mapping[int, float]) 
     In pairs of a seed if all seeds of one are among the other's, else by Welch, of all values.
     Limits are NaN where there are fewer than two of either; ValueError for NaN.
     """
+    check_type(Mapping, ours=ours, others=others)
     shared = ours.keys() & others.keys()
     if shared and len(shared) in (len(ours), len(others)):
         return mean_interval([ours[seed] - others[seed] for seed in shared])

@@ -128,7 +128,8 @@ def leakage_matrix(
         for (name, target), (said, true, constant) in zip(targets.items(), outcomes, strict=True):
             cells.append((said.reshape(1, -1), true, target))
             losses.append([mean_loss(each, true, target) for each in (said, constant)])
-            check_field(losses[-1][1].any(), f"factor {name!r}", "different test sequences", "none")
+            if not losses[-1][1].any():
+                refuse_alike(name, checks.as_array(factors[name]), numbers)
     loss, base = np.swapaxes(losses, 0, 1)  # (cells, n) each
     value = np.maximum(1 - loss.sum(axis=1) / base.sum(axis=1), -1.0)
     by_group = np.apply_along_axis(partial(np.bincount, tested), 2, [loss, base])
@@ -147,6 +148,15 @@ def leakage_matrix(
     figures = value.reshape(shape), limits.reshape(*shape, 2), p_value.reshape(shape)
     found = [] if np.bincount(numbers).max() > 1 else doubt_rows(codes, targets)
     return LeakageMatrix(*figures, tuple(features), tuple(targets), probe, tuple(found))
+
+
+def refuse_alike(name: str, labels: np.ndarray, groups: np.ndarray) -> None:
+    """Refuse a factor (N, ...) of one value in the test, with how many rows its rarest one has."""
+    values, counts = np.unique(labels, return_counts=True)
+    rare, unit = values[counts.argmin()], "groups" if groups.max() + 1 < len(groups) else "rows"
+    count = len(np.unique(groups[(labels == rare).reshape(len(labels), -1).any(axis=1)]))
+    found = f"one; {unit} with {str(rare)!r}: {count}; leave them out, or bring more"
+    refuse(f"factor {name!r}", "two values or more in training and in the test", found)
 
 
 def doubt_rows(codes: Mapping[str, ArrayLike], targets: Mapping[str, Factor]) -> list[str]:
@@ -262,6 +272,8 @@ def held_out_mask(
             chosen = np.isin(groups, drawn[: round(share * len(drawn))])
             if all(differs(values, chosen) for values in known):
                 break
+    elif chosen.ndim == 0 or chosen.dtype.kind not in "biu":
+        refuse("test", f"{expected}, rows as a list of whole numbers", checks.shorten(repr(test)))
     if chosen.dtype.kind in "iu" and chosen.shape == mask.shape and set(chosen.tolist()) <= {0, 1}:
         chosen = chosen.astype(bool)  # a mask of 0 and 1, not the rows 0 and 1 again and again
     elif chosen.dtype.kind in "iu" and len(np.unique(chosen)) < chosen.size:
@@ -313,9 +325,8 @@ def parse_inputs(
 ) -> tuple[dict[str, np.ndarray], dict[str, Factor]]:
     """Codes by row name, (N, S, p), and factors by name, `Factor`; see `leakage_matrix`."""
     checks.check_named(codes=codes, factors=factors)
-    hows = np.atleast_1d(pooling).tolist()
-    for how in hows or [None]:
-        check_name("pooling", how, POOLINGS)
+    hows = checks.check_names("pooling", np.atleast_1d(pooling), POOLINGS)
+    check_field(hows, "pooling", f"one or more of {', '.join(POOLINGS)}", "none")
     rows: dict[str, np.ndarray] = {}
     frames = set()
     for name, given in codes.items():

@@ -20,6 +20,7 @@ def check_batch(frames: Any, mask: Any) -> None:
     if not isinstance(frames, Tensor):
         advice = "torch.from_numpy makes one of an array, torch.stack of frames of one size"
         refuse("batch", "a tensor, a Batch or Sequences", f"{type(frames).__name__}; {advice}")
+    check_type(Tensor, frames=frames)
     if mask is None:
         return
     shapes = tuple(frames.shape[:2]), tuple(frames.shape)
@@ -105,8 +106,7 @@ class Guarded(nn.Module):
 
     def check_tensor(self, field: str, value: Any, shape: tuple[int, ...]) -> None:
         """Refuse a tensor of another shape or type than the weights', NaN and infinity."""
-        if not isinstance(value, Tensor):
-            refuse(field, "a tensor", f"{type(value).__name__}; torch.from_numpy makes one")
+        check_type(Tensor, **{field: value})
         check_field(tuple(value.shape) == shape, field, shape, tuple(value.shape))
         self.check_own_type(field, value)
         if has_values(value) and not value.isfinite().all():
