@@ -122,3 +122,8 @@ def test_draws_are_scored_as_scikit_learn_scores_them(levels):
             assert score(rows) == pytest.approx(expected, rel=0, abs=1e-12)
         for alike in (is_event, ~is_event):
             assert np.isnan(score(np.flatnonzero(alike)))
+
+
+def test_a_list_of_losses_may_need_a_gradient():
+    losses = [torch.tensor(value, requires_grad=True) for value in (1.0, 3.0)]
+    assert mean_interval(losses).mean == 2

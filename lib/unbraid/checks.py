@@ -15,9 +15,7 @@ from numpy.typing import ArrayLike
 LONGEST = 200  # letters of a value in a message
 MOST_LISTED = 60  # names in a message
 LARGEST_BATCH = 2**24  # sequences; a digit too many shall not ask for terabytes
-OF_ALL = (
-    "of a dict give x['name'], of Sequences x.frames, of a set list(x), of a file numpy.load(x)"
-)
+OF_ALL = "of a dict give x['name'], of Sequences x.frames, of a set list(x), of a file its arrays"
 OF_ONE = "leave such rows out, or give numbers, of classes np.unique(x, return_inverse=True)[1]"
 UNUSUAL = {  # tensors without plain values, by the attribute that tells, and what makes one of them
     "is_nested": "a nested one; x.to_padded_tensor(0) fills it",
@@ -198,10 +196,8 @@ def finite_array(name: str, values: ArrayLike) -> np.ndarray:
         strange = (each for each in np.ndenumerate(array) if not isinstance(each[1], Real))
         where, one = next(strange, ((), array))
         kind = type(one).__name__.rstrip("_")  # NumPy's str_ is text as well
-        found = (
-            f"{shorten(one)!r} ({kind}) at {[*where]}; {OF_ONE}" if where else f"{kind}; {OF_ALL}"
-        )
-        refuse(name, "real numbers", found)
+        at = f"{shorten(one)!r} ({kind}) at {[*where]}; {OF_ONE}"
+        refuse(name, "real numbers", at if where else f"{kind}; {OF_ALL}")
     array = array.astype(np.float64)
     others = np.argwhere(~np.isfinite(array))
     if len(others):

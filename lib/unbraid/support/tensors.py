@@ -52,7 +52,7 @@ def read_weights(path: Path, kind: str = "model") -> tuple[dict[str, Tensor], di
     try:
         state, described = read_tensors(path, kind)
     except (SafetensorError, ValueError) as error:
-        raise ResultsError(f"{path}: expected whole safetensors, found others ({error})") from None
+        raise ResultsError(f"{path}: expected safetensors, found no whole ones ({error})") from None
     name = path.name.removesuffix(".safetensors")
     if path.with_name(f"{name}.run.json").exists():
         record = records.read_record(name, path.parent)
