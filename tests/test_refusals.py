@@ -304,9 +304,6 @@ FAULTS = (  # the field, and the call
         lambda: kraskov(torch.nested.as_nested_tensor([ROW, ROW[:2]], layout=torch.jagged), Y),
     ),
     ("x: .*meta", lambda: kraskov(STATIC.to("meta"), Y)),
-    ("frames: .*meta", lambda: Sequences(FRAMES.to("meta"))),
-    ("frames: .*meta", lambda: encode_all(PAIRS, CLIPS[..., :8, :8].to("meta"))),
-    ("dynamic: .*meta", lambda: decode_all(PAIRS, {"dynamic": torch.zeros(3, 4, 2).to("meta")})),
     # what the message has to tell
     ("samples: .*Tensor", lambda: bound_per_frame(PAIRS, CLIPS[..., :8, :8], 0)),
     ("mask: .*list", lambda: root_mean_square(FRAMES, FRAMES, [True] * 3)),

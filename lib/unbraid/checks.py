@@ -21,7 +21,6 @@ UNUSUAL = {  # tensors without plain values, by the attribute that tells, and wh
     "is_nested": "a nested one; x.to_padded_tensor(0) fills it",
     "is_sparse": "a sparse one; x.to_dense() fills it",
     "is_quantized": "a quantized one; x.dequantize() makes floats of it",
-    "is_meta": "one without values, of the device meta",
 }
 LARGEST_SEED = 2**62 - 1  # PyTorch takes 64 bits, and some functions double a seed or count on
 
@@ -185,6 +184,7 @@ def as_array(values: Any, name: str = "values") -> np.ndarray:
             array = array.astype(object).astype(str)
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     check_type(type(values), **{name: values})
+    check_field(not values.is_meta, name, "a tensor of values", "one of the device meta")
     tensor = values.detach().cpu()
     return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
 

@@ -331,7 +331,7 @@ def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, T
         tensors, written = read_tensors(path, "run")
         rows, identity = written["rows"], written["identity"]
     except (SafetensorError, KeyError, ValueError) as error:
-        found = f"a damaged or another file ({error!r}); name another to start anew"
+        found = f"a damaged or another file ({error!r}); name another file to start anew"
         raise TrainingError(f"{path}: expected one of this version, found {found}") from None
     if not is_whole(tensors, written):
         found = "another: it is damaged; name another file to start anew"

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -410,11 +411,10 @@ def find_others(options: dict[str, Any], shorter: Sequence[Sequence[int]]) -> li
     steps, others = options["steps"], []
     curves = {"learning_rate": options["learning_rate"]} | options.get("weights", {})
     for name, curve in curves.items():
-        values = [
-            [schedule_value(curve, update / length) for update in range(done + 1)]
-            for done, before in shorter
-            for length in (before, steps)
-        ]
+        values = []
+        for (done, before), is_whole in product(shorter, (False, True)):
+            length = steps if is_whole else before
+            values.append([schedule_value(curve, update / length) for update in range(done + 1)])
         others += [name.replace("_", " ")] * (values[::2] != values[1::2])
     every = max(1, steps // ROWS)
     is_same = all(max(1, before // ROWS) == every and done % every == 0 for done, before in shorter)

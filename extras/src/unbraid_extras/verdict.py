@@ -105,7 +105,7 @@ class Probes:
         with ThreadPoolExecutor(2) as pool:
             tasks = [pool.submit(read, probe=probe) for probe in PROBES[:2]]
             self.matrices = [task.result() for task in tasks]
-            names = [(name, array) for name in self.factors for array in self.inputs]
+            names = [*itertools.product(self.factors, self.inputs)]
             tasks = [pool.submit(self.find_losses, self.rows[array], name) for name, array in names]
             self.losses = dict(zip(names, (task.result() for task in tasks), strict=True))
         self.cells: dict[str, dict[str, Cell]] = {name: {} for name in self.factors}
@@ -237,13 +237,14 @@ class Probes:
 def decide(probes: Probes, count: int, unit: str) -> Verdict:
     """The verdict on so many sequences or groups."""
     cells, own, codes = probes.cells, probes.own, probes.codes
-    read = {(code, name) for name in cells for code in codes if cells[name][code].is_read}
+    read = {(c, name) for c, name in itertools.product(codes, cells) if cells[name][c].is_read}
     if count < FEWEST_SEQUENCES:
         rest = "" if read else " (no probe predicts anything so far)"
         said = f"Cannot be concluded: {count} {unit} are too few{rest}"
         said += f"; give {FEWEST_SEQUENCES} or more, better several hundred."
         return Verdict([said], [], [], cells)
-    foreign = [(c, name) for name in cells for c in codes if own[name] and c not in own[name]]
+    pairs = [(code, name) for name, code in itertools.product(cells, codes) if own[name]]
+    foreign = [(code, name) for code, name in pairs if code not in own[name]]
     found = {pair: probes.judge(*pair) for pair in foreign if pair in read}
     each = [probes.describe(name, found) for name in cells]
     names = [name for name in cells if own[name]]

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
-from itertools import islice, permutations
+from functools import partial
+from itertools import chain, islice, permutations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -232,7 +233,7 @@ def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair
     the mistake must have no wrong value that the answer has not.
     """
     replies = [""] * 3
-    values = [as_array(value) for pair in missed.values() for value in pair[2:]]
+    values = list(map(as_array, chain(*(pair[2:] for pair in missed.values()))))
     are_binary = all(each.dtype.kind in "biu" and np.isin(each, (0, 1)).all() for each in values)
     for mistake, why in expectation.mistakes:
         try:
@@ -351,7 +352,7 @@ def find_order(expectation: Expectation, pairs: list[Pair], wrong: Pair) -> str:
     elif len({(np.ndim(pair.expected), isinstance(pair.expected, str)) for pair in own}) > 1:
         return ""  # words and numbers, or arrays
     else:
-        right, yours = (as_array([pair[side] for pair in own]) for side in (2, 3))
+        right, yours = (as_array(list(side)) for side in [*zip(*own, strict=True)][2:])
     several = len(np.unique(right)) > 2  # Else a wrong value is soon another one's, too.
     for table, why in list_orders(right) if right.size > 3 else ():
         is_likely = table.shape == yours.shape and (several or "transposed" in why)
@@ -406,9 +407,8 @@ def is_another_order(expectation: Expectation, pairs: list[Pair]) -> bool:
     yours = [as_array(pair.found) for pair in pairs]
     if len(pairs) < 2 or any(value.ndim or value.dtype.kind != "f" for value in right):
         return False
-    ways = zip(right, yours, strict=True), zip(sorted(right), sorted(yours), strict=True)
-    own, order = (all(is_near(*two, 0.2, expectation.relative) for two in way) for way in ways)
-    return order and not own
+    near = partial(is_near, most=0.2, share=expectation.relative)
+    return all(map(near, sorted(right), sorted(yours))) and not all(map(near, right, yours))
 
 
 def find_constant(right: np.ndarray, yours: np.ndarray, share: float) -> str:

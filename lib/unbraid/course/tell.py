@@ -81,10 +81,10 @@ def read_circles(rows: Sequence[tuple]) -> Told:
         reasons.append(f"At none of {len(rows)} moments did both factors encode the same digit.")
     table = pd.read_csv(records.results() / "independent/circle/quick/coin.csv")
     known = ["r2_00", "r2_01", "r2_10", "r2_11"]
-    recorded = {
-        int(update): [name_state(row.reshape(2, 2)) for row in runs[known].to_numpy()]
-        for update, runs in table[table["run"] == "ours 0.1"].groupby("update")
-    }
+    recorded = {}
+    for update, runs in table[table["run"] == "ours 0.1"].groupby("update"):
+        states = [name_state(row.reshape(2, 2)) for row in runs[known].to_numpy()]
+        recorded[int(update)] = states
     return Told([(row[0], row[1:]) for row in rows], name_state(scores[-1]), reasons, recorded)
 
 
@@ -127,10 +127,10 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
     before = [f"{name_grouping(each[1])} ({each[0]:,})" for each in moments[:-1]]
     reasons += [f"Before: {', '.join(before)}."] if before else []
     table = pd.read_csv(records.results() / "independent/bounce/quick/own_bounce.csv")
-    recorded = {
-        int(update): [name_grouping(read_scores(row)) for _, row in runs.iterrows()]
-        for update, runs in table[table["update"] <= 8000].groupby("update")
-    }
+    recorded = {}
+    for update, runs in table[table["update"] <= 8000].groupby("update"):
+        groupings = [name_grouping(read_scores(row)) for _, row in runs.iterrows()]
+        recorded[int(update)] = groupings
     return Told([row[:2] for row in moments], name_grouping(scores), reasons, recorded)
 
 

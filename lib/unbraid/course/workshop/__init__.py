@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from importlib import import_module
-from itertools import combinations, islice
+from itertools import chain, combinations, islice
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -565,7 +565,7 @@ def merge_instruments(number: str, source: str, before: str) -> str:
     page, made = pages.pop(number), read_made(before)
     wanted = list(dict.fromkeys([*page.WANTED, *(name.split(".")[0] for name in page.PARTS)]))
     own = read_made(write_model([before], [name for name in wanted if name in made]))
-    foreign = {name for each in pages.values() for name in each.WANTED}
+    foreign = set(chain(*(each.WANTED for each in pages.values())))
     others = [name for name in made if name not in own or name in foreign]
     merged = write_model([before, source], [*others, *list_wanted(number, [source])])
     alone = [before, *(f"{name} = None" for name in wanted)]  # what others need besides

@@ -1,6 +1,7 @@
 """What is run to check the instruments of notebook 03; n03.toml knows the mistakes by name."""
 
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,7 +108,7 @@ def run_shuffle(names: Names, _: Any) -> Names:
     mates = [tuple(y[np.argsort(x)]) for x, y in orders]  # of each row of a, the row of b
     same = max(np.mean(np.array(each) == np.arange(20)) for each in mates)
     whole = [np.ptp(x - a[:1], 1).max() + np.ptp(y - b[:1], 1).max() == 0 for x, y in pairs]
-    once = [np.array_equal(np.sort(each), np.arange(20)) for pair in orders for each in pair]
+    once = [np.array_equal(np.sort(each), np.arange(20)) for each in chain(*orders)]
     measured = [product(*pair) for pair in pairs[:6]]
     again, other = shuffle(0, 6), shuffle(1, 6)
     follows = np.array_equal(again, values) and not np.array_equal(other, values)
@@ -172,7 +173,7 @@ def run_page(names: Names, case: Samples, is_library: bool = False) -> Names:
     shapes = names["draw_shapes"](case.rows, np.random.default_rng(0))
     (zero, _), (_, one) = names["draw_worlds"](case.rows, np.random.default_rng([0, 1]))[LINK]
     wave = np.random.default_rng([0, 13]).uniform(-2, 2, (case.rows, 1))
-    pairs = {name: [code[:, None] for code in shapes[name]] for name in ("line", "parabola")}
+    pairs: Names = {name: np.stack(shapes[name])[..., None] for name in ("line", "parabola")}
     pairs |= {LINK: [zero, one], "fast wave": [wave, np.sin(2 * np.pi * 20 * wave)]}
     found = Names()
     for name, pair in pairs.items():
