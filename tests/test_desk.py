@@ -212,6 +212,7 @@ def test_a_killed_update_keeps_the_backup_of_the_state_before(root, monkeypatch)
     assert desk.update(root) == ["01_next.ipynb: updated, cells beside yours: 0"]
     first, _ = sorted((root / "mine" / desk.BACKUPS).iterdir())
     assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in first.iterdir())
     for path in (root / "mine").glob("*.ipynb"):
         assert read_sources(path) == list(NEWER)
         assert path.stat().st_mode & 0o777 == 0o600

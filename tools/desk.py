@@ -16,6 +16,7 @@ import platform
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -173,8 +174,7 @@ def update(root: Path, desk: Path | None = None) -> list[str]:
 
 def update_copies(place: Path, courses: dict[Path, NotebookNode]) -> list[str]:
     """Merge what the course has now into the copies of one folder."""
-    lines = []
-    backup = place / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
+    lines, backup = [], place / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
     for path, course in courses.items():
         try:
             base, mine = read_valid(place / BASES / path.name), read_valid(path)
@@ -185,13 +185,15 @@ def update_copies(place: Path, courses: dict[Path, NotebookNode]) -> list[str]:
         if base.cells == course.cells:
             continue
         backup.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, backup / path.name)  # Shares of other systems have no modes.
+        shutil.copyfile(path, backup / path.name)
+        with suppress(OSError):  # Shares of other systems have no modes.
+            shutil.copystat(path, backup / path.name)
         is_trusted = NotebookNotary().check_signature(mine)
         merged = write_whole(merge(base, mine, course), path)
         if is_trusted:  # What a reader does not trust is not trusted after an update, either.
             trust(merged)
         write_whole(course, place / BASES / path.name)
-        doubled = sum(cell.source == MARK for cell in merged.cells)
+        doubled = [cell.source for cell in merged.cells].count(MARK)
         lines.append(f"{path.name}: updated, cells beside yours: {doubled}")
     return lines
 

@@ -132,16 +132,13 @@ def weigh(path: Path, field: str) -> None:
     """Refuse a packed file whose arrays need more memory than is free, or that has a name twice."""
     import psutil  # imported lazily, because only packed files need it
 
-    members = zipfile.ZipFile(path).infolist()
+    members, where = zipfile.ZipFile(path).infolist(), f"{field}: {path.name}"
     need, free = sum(each.file_size for each in members), psutil.virtual_memory().available
-    expected = (
-        f"arrays of at most {free / 1e6:.0f} MB, which are free (fewer rows, or floats of 32 bits)"
-    )
-    check_field(need < free, f"{field}: {path.name}", expected, f"{need / 1e6:.0f} MB")
+    remedy = "fewer rows, or floats of 32 bits"
+    expected = f"arrays of at most {free / 1e6:.0f} MB, which are free ({remedy})"
+    check_field(need < free, where, expected, f"{need / 1e6:.0f} MB")
     names = [each.filename for each in members]
-    check_field(
-        len(set(names)) == len(names), f"{field}: {path.name}", "names that differ", "one twice"
-    )
+    check_field(len(set(names)) == len(names), where, "names that differ", "one twice")
 
 
 # ---- checks

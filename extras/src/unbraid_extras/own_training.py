@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -361,14 +360,13 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
     print(f"{folder}: training {word}, {count_parameters(model)} parameters", flush=True)
     others, reasons, since = find_others(plan.options, known["shorter"]), [*plan.reasons], 0
     if known["shorter"]:
-        reasons.append(
-            f"It goes on from {known['shorter'][-1][0]} updates of a shorter run; one of"
-        )
+        done, steps = known["shorter"][-1][0], plan.options["steps"]
         said = f"differed in {', '.join(others)}" if others else "ended in the same weights"
-        reasons[-1] += f" {plan.options['steps']} from the start would have {said}."
+        whole = f"one of {steps} from the start would have {said}"
+        reasons.append(f"It goes on from {done} updates of a shorter run; {whole}.")
         print(f"  {reasons[-1]}", flush=True)
-        since = known["shorter"][-1][0] if others else 0
-        rename_steps(checkpoint, plan.options["steps"])
+        since = done if others else 0
+        rename_steps(checkpoint, steps)
 
     validation = data.splits["validation"]
     generator = torch.Generator().manual_seed(plan.options["seed"])
@@ -412,9 +410,10 @@ def find_others(options: dict[str, Any], shorter: Sequence[Sequence[int]]) -> li
     curves = {"learning_rate": options["learning_rate"]} | options.get("weights", {})
     for name, curve in curves.items():
         values = []
-        for (done, before), is_whole in product(shorter, (False, True)):
-            length = steps if is_whole else before
-            values.append([schedule_value(curve, update / length) for update in range(done + 1)])
+        for done, before in shorter:
+            for length in (before, steps):
+                rates = [schedule_value(curve, update / length) for update in range(done + 1)]
+                values.append(rates)
         others += [name.replace("_", " ")] * (values[::2] != values[1::2])
     every = max(1, steps // ROWS)
     is_same = all(max(1, before // ROWS) == every and done % every == 0 for done, before in shorter)

@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.checks import check_field, check_name, check_names, refuse
-from unbraid.files import write_atomically
-
-DAY = 86_400  # seconds
+from unbraid.files import DAY, write_atomically
 
 
 class DataError(RuntimeError):
