@@ -130,4 +130,5 @@ def doubt_independence(
     if first * second <= FOLLOWS:
         return []
     says = f"each row resembles the next, on both sides (correlations {first:.2f} and {second:.2f})"
-    return [f"{says}, as in a walk or in windows with overlap; take rows far from each other"]
+    why = "as in a walk, in windows with overlap or in a sorted list"
+    return [f"{says}, {why}; take rows far from each other, or shuffle those of a sorted list"]
