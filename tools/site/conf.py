@@ -85,7 +85,7 @@ def set_docstring(
     inside = False
     for line in lines:
         code = line.split("`")
-        code[::2] = [re.sub(r"([*|])", r"\\\1", words) for words in code[::2]]
+        code[::2] = [re.sub(r"([*|]|(?<=\w)_\b)", r"\\\1", words) for words in code[::2]]
         line = "`".join(code)
         if found := ARGUMENT.fullmatch(line):
             out += [""] * (not inside) + [f"* ``{found[1]}``: {found[2]}"]
