@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import torch
 from PIL import Image, ImageOps, ImageSequence
 from unbraid.checks import check_field
 from unbraid.data import speech
+from unbraid.data.street import find_ffmpeg
 from unbraid.support.progress import progress_bar
 
 from unbraid_extras.tables import normalise
@@ -35,12 +35,12 @@ SUFFIXES = {
 }
 FORMATS = "mov,mp4,avi,matroska,webm"  # of films but gifs; playlists, which name files, are others
 HDR = "smpte2084|arib-std-b67"  # the brightness of films of a wide range, PQ and HLG
-# Of films with an alpha channel, and what lays them over grey before pixels are averaged.
+# Of films with an alpha channel, and what lays them over grey before pixels are averaged; on some
+# the drawbox of ffmpeg 5.1 crashes.
 ALPHA = r"Video: .*\b(?:yuva|gbrap|rgba|argb|abgr|bgra|ayuv|vuya|ya\d|pal8)|alpha_mode  "
-OPAQUE = "format=rgba,split[a],drawbox=c=gray:t=fill:replace=1[b];[b][a]overlay=format=rgb,"
+OPAQUE = "format=rgba,split[a],lutrgb=r=128:g=128:b=128:a=255[b];[b][a]overlay=format=rgb,"
 DECIMAL = r"(?<![0-9.])[0-9]+\.[0-9]+(?!\.?[0-9])|[0-9]+"  # and whole numbers; no date, no version
 REMEDY = "copy it again, save it anew, or remove it"
-OLDEST = (5, 1)  # version of ffmpeg that knows -fps_mode
 GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
 LOUDEST = 2.0**31  # sample; they may be whole numbers of 32 bits, written as floats
@@ -170,21 +170,6 @@ def check_end(path: Path) -> None:
     check_field(not is_known or claimed <= found, path.name, expected, found)
 
 
-@cache
-def find_ffmpeg() -> str:
-    """The program that reads films; refuses one that is too old for it."""
-    import imageio_ffmpeg  # imported lazily, because only films need it
-
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    said = subprocess.run([program, "-version"], capture_output=True, text=True).stdout
-    version = re.match(r"ffmpeg version n?((\d+)\.(\d+)\S*)", said)  # else one of its makers' days
-    is_new = not version or (int(version[2]), int(version[3])) >= OLDEST
-    remedy = "python -m pip install -U imageio-ffmpeg, or IMAGEIO_FFMPEG_EXE, brings one"
-    expected = f"version {OLDEST[0]}.{OLDEST[1]} or newer ({remedy})"
-    check_field(is_new, "ffmpeg", expected, version and version[1])
-    return program
-
-
 def run_ffmpeg(path: Path, options: list[str], decoder: list[str]) -> subprocess.CompletedProcess:
     """What ffmpeg writes on a film, what it says, and its status."""
     # Without "file:" a name with a colon would be read as a protocol.
@@ -215,8 +200,9 @@ def read_header(path: Path) -> tuple[tuple[int, int], int, set[float], str]:
     hours, minutes, seconds, rate, most = found
     count = math.ceil((3600 * hours + 60 * minutes + seconds) * rate)
     if not count:  # A browser that records does not know how long it will.
-        said = run_ffmpeg(path, ["-map", "0:v:0", "-c", "copy", "-f", "null", "-"], []).stderr
-        count = max(map(int, re.findall(rb"frame= *(\d+)", said)), default=0)
+        # A line for each packet; the progress of ffmpeg 7.0 leaves their number out.
+        options = ["-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"]
+        count = len(re.findall(rb"^0,", run_ffmpeg(path, options, []).stdout, re.MULTILINE))
     # Far more than the mean are those of a film whose rate varies.
     return (width, height), count, {rate, most if most > 2 * rate else rate}, text
 
@@ -237,7 +223,7 @@ def read_film(path: Path, size: int, fit: str, header: str) -> np.ndarray:
     # trimmed, not encoded anew, lacks frames that its first ones refer to, and is whole.
     said = result.stderr.decode(errors="replace")
     if result.returncode or not result.stdout or "ended prematurely" in said:
-        reason = said.partition("\n")[0]
+        reason = said.partition("\n")[0] or f"{find_ffmpeg()} ended with {result.returncode}"
         raise ValueError(f"{path.name} cannot be decoded to its end ({reason}); {REMEDY}")
     return np.frombuffer(bytearray(result.stdout), np.uint8).reshape(-1, 3, size, size)
 

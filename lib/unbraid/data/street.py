@@ -4,18 +4,20 @@ People walk across a square, cars on a road. Frames are squeezed, so that no tra
 """
 
 import functools
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from unbraid.checks import check_name
+from unbraid.checks import check_field, check_name
 from unbraid.data.fetch import files, find, locate
 from unbraid.data.sequences import Sequences
 
 # The file of each video, its frames per second, and the stride that leaves about two of them.
 VIDEOS = {"vtest": ("vtest.avi", 10.0, 5), "car-detection": ("car-detection.mp4", 12.5, 6)}
+OLDEST = (5, 1)  # version of ffmpeg that knows -fps_mode
 
 
 def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Sequences:
@@ -64,14 +66,30 @@ def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Seque
     )
 
 
+@functools.cache
+def find_ffmpeg() -> str:
+    """The program that reads films; refuses one that is too old for it."""
+    import imageio_ffmpeg  # imported lazily, because only films need it
+
+    remedy = "python -m pip install -U imageio-ffmpeg, or IMAGEIO_FFMPEG_EXE, brings one"
+    expected = f"version {OLDEST[0]}.{OLDEST[1]} or newer ({remedy})"
+    try:
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+        said = subprocess.run([program, "-version"], capture_output=True, text=True).stdout
+    except (OSError, RuntimeError) as error:
+        said = str(error)
+    version = re.match(r"ffmpeg version (n?((\d+)\.(\d+)\S*)|)", said)  # or one of a day
+    is_new = version and (not version[2] or (int(version[3]), int(version[4])) >= OLDEST)
+    check_field(is_new, "ffmpeg", expected, version[2] if version else said[:200] or "no answer")
+    return program
+
+
 @functools.lru_cache(maxsize=4)
 def read_video(path: Path, image_size: int) -> np.ndarray:
     """All frames of a video, squeezed to squares by averaging areas: uint8 (T, 3, size, size)."""
-    import imageio_ffmpeg  # imported lazily: only this function needs it
-
     scale = f"scale={image_size}:{image_size}:flags=area+accurate_rnd+bitexact"
     output = ["-fps_mode", "passthrough", "-vf", scale, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", str(path), *output]
+    command = [find_ffmpeg(), "-loglevel", "error", "-i", str(path), *output]
     result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=True)
     frames = np.frombuffer(result.stdout, np.uint8).reshape(-1, image_size, image_size, 3)
     return np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
