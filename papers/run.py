@@ -6,15 +6,13 @@
 import importlib
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from unbraid import files, records, training
 from unbraid.checks import ResultsError, SettingsError, check_name, refuse
 from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
@@ -241,7 +239,8 @@ def train_run(
     path = folder / name
     checkpoint = path.with_suffix(".checkpoint")
     now = {"precision": machine.get("precision", "32-true"), "data_sha256": sampler.digests}
-    with keep_alone(path, wait):
+    remedy = "name another folder with --results"
+    with training.keep_alone(path.with_suffix(".lock"), remedy, wait):
         if find_record(settings, path, now, again):
             print(f"{path.name}: finished before; delete {path}.run.json to train it again")
             return
@@ -262,25 +261,6 @@ def train_run(
             ledger.add_row(folder, name, "replaced", str(seed), "trained again")
         record = make_record(train_command(settings, seed, **machine), settings, seed, rows) | now
         write_run(model, rows, path, record | {"data": sampler.provenance})
-
-
-@contextmanager
-def keep_alone(path: Path, wait: bool) -> Iterator[None]:
-    """Lock a run; where another process has it, wait for it, or raise `TrainingError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_suffix(".lock")
-    try:
-        held = FileLock(lock).acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise training.TrainingError(
-            f"{path.name}: expected to train it alone, but another process does; wait for it, or "
-            "name another folder with --results"
-        ) from None
-    with held:
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def find_record(settings: RunSettings, path: Path, now: dict, again: bool = False) -> dict | None:

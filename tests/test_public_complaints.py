@@ -1,19 +1,32 @@
 """Inputs of public complaints: each is read, or refused in a sentence with its remedy."""
 
+import argparse
+import errno
 import os
+import re
 import shutil
 import subprocess
 import time
 import zipfile
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 import pytest
-from unbraid import leakage_matrix, ross
-from unbraid.files import write_atomically
+import torch
+from filelock import FileLock
+from unbraid import checkpoints, leakage_matrix, ross
+from unbraid.data import fetch, street
+from unbraid.files import Lasting, hold, write_atomically
+from unbraid.training import keep_alone
 from unbraid_extras import arrays, outputs, own_data, own_files, own_tables, tables
+from unbraid_extras.__main__ import as_path
+
+# What a program answers, and what is found wrong with it.
+PROGRAMS = {"ffmpeg version 4.2.2-static": r"4\.2\.2-static", "avconv version 12": "avconv"}
+PROGRAMS |= {"ffmpeg version n5.1.4": "", "ffmpeg version N-109": ""}
 
 
 def record(path, count):
@@ -26,7 +39,14 @@ def record(path, count):
     path.write_bytes(result.stdout)
 
 
-def test_frames_are_counted_where_a_header_does_not_say(tmp_path):
+def test_frames_are_counted_where_a_header_does_not_say(tmp_path, monkeypatch):
+    def run(*words):  # ffmpeg 7.0 leaves their number out of its progress
+        result = run_ffmpeg(*words)
+        result.stderr = re.sub(rb"frame= *[0-9]+", b"", result.stderr)
+        return result
+
+    run_ffmpeg = own_files.run_ffmpeg
+    monkeypatch.setattr(own_files, "run_ffmpeg", run)
     for number in range(4):
         record(tmp_path / f"{number}.webm", 40)
     assert own_files.read_header(tmp_path / "0.webm")[1] == 40
@@ -35,32 +55,83 @@ def test_frames_are_counted_where_a_header_does_not_say(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a program of a shell")
-@pytest.mark.parametrize("version, is_fine", (("4.2.2-static", 0), ("n5.1.4", 1), ("N-109", 1)))
-def test_a_program_that_is_too_old_is_named(version, is_fine, monkeypatch, tmp_path):
-    program = tmp_path / "ffmpeg"
-    program.write_text(f"#!/bin/sh\necho ffmpeg version {version} Copyright\n")
+@pytest.mark.parametrize("says, found", PROGRAMS.items())
+def test_a_program_that_is_too_old_or_another_is_named(says, found, monkeypatch, tmp_path):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho {says}\n")
     program.chmod(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
-    own_files.find_ffmpeg.cache_clear()
+    street.find_ffmpeg.cache_clear()
     try:
-        if is_fine:
-            assert own_files.find_ffmpeg() == str(program)
+        if not found:
+            assert street.find_ffmpeg() == str(program)
         else:
-            with pytest.raises(ValueError, match=r"^ffmpeg: .*5\.1 or newer.* found 4\.2\.2"):
-                own_files.find_ffmpeg()
+            with pytest.raises(ValueError, match=rf"^ffmpeg: .*5\.1 or newer.* found {found}"):
+                street.find_ffmpeg()
     finally:
-        own_files.find_ffmpeg.cache_clear()
+        street.find_ffmpeg.cache_clear()
+
+
+def deny(code):
+    return Mock(side_effect=OSError(code, os.strerror(code)))
 
 
 def test_a_file_is_written_where_modes_cannot_be_set(tmp_path, monkeypatch):
-    def deny(*_, **__):
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(shutil, "copymode", deny)
-    monkeypatch.setattr(os, "chmod", deny)
+    monkeypatch.setattr(shutil, "copymode", deny(errno.EPERM))
+    monkeypatch.setattr(os, "chmod", deny(errno.EPERM))
     for content in (b"one", b"two"):
         write_atomically(tmp_path / "a", content)
     assert (tmp_path / "a").read_bytes() == b"two"
+
+
+def test_what_cannot_be_replaced_or_read_stays_and_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    write_atomically(path, b"one")
+    for name in ("replace", "unlink"):  # as where another program has the file open
+        monkeypatch.setattr(os, name, deny(errno.EBUSY))
+    says = r"expected to write this file .*; .* name another folder: '.*a'$"
+    with pytest.raises(OSError, match=says):
+        write_atomically(path, b"two")
+    assert path.read_bytes() == b"one"
+    monkeypatch.setattr(torch, "load", deny(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):  # which is no ResultsError
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("code", (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
+def test_where_there_are_no_locks_the_work_is_done_and_this_is_said(
+    code, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", deny(code))
+    path = tmp_path / "lock"
+    path.touch()  # by a command before, on a system that has locks
+    lock = FileLock(path, is_singleton=True)
+    with hold(lock), hold(lock):  # as `update` does, which copies new notebooks
+        assert capsys.readouterr().err.startswith(f"{path}: expected locks, found")
+    with keep_alone(path, "name another"):
+        assert path.exists()
+    assert not path.exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk of Linux")
+def test_a_full_disk_under_the_output_does_not_end_the_work(capfd):
+    with open("/dev/full", "w") as stream:
+        output = Lasting(stream)
+        output.write("line")
+        output.flush()
+    assert "No space left on device; the work goes on" in capfd.readouterr().err
+
+
+def test_without_a_home_folder_the_remedy_is_named(monkeypatch, tmp_path):
+    with pytest.raises(argparse.ArgumentTypeError, match="no home for ~nobody-here/a"):
+        as_path("~nobody-here/a")
+    monkeypatch.setattr(fetch, "repository_root", lambda: None)
+    monkeypatch.delenv("UNBRAID_CACHE", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", str)
+    with pytest.raises(fetch.DataError, match="set UNBRAID_CACHE to a folder"):
+        fetch.cache_directory()
+    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
+    assert fetch.cache_directory() == tmp_path.resolve()
 
 
 def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path):

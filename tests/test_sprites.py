@@ -1,6 +1,9 @@
 """Sprites: the composition against Pillow on whole sheets, the frames against the benchmark."""
 
+import errno
+import mmap
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -80,7 +83,7 @@ def test_the_split_is_the_benchmarks():
     assert np.array_equal(np.concatenate(parts), train) and len(parts[1]) == 100
 
 
-def test_sprites_are_the_sheets_composed(few):
+def test_sprites_are_the_sheets_composed(few, monkeypatch):
     data = {split: load(split) for split in ("train", "test", "fit", "validation")}
     assert data["train"].frames.shape == (360, 8, 3, 32, 32)
     assert data["test"].frames.shape == (180, 8, 3, 32, 32)
@@ -97,6 +100,8 @@ def test_sprites_are_the_sheets_composed(few):
             assert np.array_equal(wide[row].numpy(), expected)
     data["test"].frames[:] = 9  # changes no file
     assert (load("test").frames != 9).any()
+    monkeypatch.setattr(mmap, "mmap", Mock(side_effect=OSError(errno.ENODEV, "No such device")))
+    assert torch.equal(load("test", 64).frames, wide)  # from a share that maps no files
 
 
 def test_labels_say_who_and_what(few):

@@ -16,7 +16,7 @@ import platform
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ import nbformat
 from filelock import FileLock
 from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
+from unbraid.files import hold
 from unbraid.support.progress import progress_bar
 
 from tools.editions import LINK, make_student
@@ -102,10 +103,10 @@ def list_places(root: Path, desk: Path) -> dict[Path, dict[Path, Read]]:
     return places
 
 
-def lock_desk(desk: Path) -> FileLock:
+def lock_desk(desk: Path) -> AbstractContextManager[None]:
     """Keep a desk to this process, which may do so more than once; another one waits."""
     desk.mkdir(parents=True, exist_ok=True)
-    return FileLock(desk / ".lock", is_singleton=True)
+    return hold(FileLock(desk / ".lock", is_singleton=True))
 
 
 def follow_rename(mine: Path) -> None:
@@ -206,7 +207,8 @@ def read_valid(path: Path) -> NotebookNode:
         book = nbformat.read(path, 4)
         nbformat.validate(book)
     except (OSError, ValueError, AttributeError, nbformat.ValidationError) as error:
-        raise ValueError(f"it cannot be read ({type(error).__name__})") from error
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ValueError(f"it cannot be read ({reason})") from error
     if any("id" not in cell for cell in book.cells):
         raise ValueError("its cells have no ids; open and save it in JupyterLab 4")
     return book

@@ -188,7 +188,10 @@ def test_an_interrupted_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch)
 
 def test_two_do_not_train_in_one_folder(folder, tmp_path):
     arguments = ("single_element", "--data", folder / "grey.npy", *QUICK, "--to", tmp_path)
-    with own_training.keep_alone(tmp_path), pytest.raises(TrainingError, match="alone"):
+    with (
+        own_training.keep_alone(tmp_path / own_training.LOCK, ""),
+        pytest.raises(TrainingError, match="alone"),
+    ):
         run(*arguments)
     assert list(tmp_path.iterdir()) == []
     run(*arguments)

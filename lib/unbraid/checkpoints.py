@@ -51,6 +51,8 @@ def load(path: Path | str, **parts: Any) -> int:
             is_generator = isinstance(part, torch.Generator)
             (part.set_state if is_generator else part.load_state_dict)(states[f"part.{name}"])
         return states["update"]
+    except OSError:  # It may be whole, and cannot be read.
+        raise
     except Exception as error:  # of another file PyTorch and pickle raise nearly anything
         found = f"{[*states]}: {error}" if states else f"another file: {type(error).__name__}"
         raise ResultsError(f"{path}: expected states of {[*parts]}, found {found}") from error

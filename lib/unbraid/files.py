@@ -8,12 +8,14 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 DAY = 86_400  # seconds, after which nobody writes a file any more
 ROOM = "make room and do the same again, which goes on, or name another folder"
+FREE = "see that you may write here and nothing else has it open, or name another folder"
 
 
 def write_atomically(path: Path | str, content: bytes) -> None:
@@ -32,12 +34,13 @@ def write_atomically(path: Path | str, content: bytes) -> None:
             sweep(path)
         os.replace(temporary, path)
     except OSError as error:  # Of a full disk the system does not say which file met it.
-        says = error.strerror
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            says = f"expected room for this file ({says}); {ROOM}"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        expected = "room for this file" if is_full else "to write this file"
+        says = f"expected {expected} ({error.strerror}); {ROOM if is_full else FREE}"
         raise OSError(error.errno, says, str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # It is no longer there, or cannot be removed.
+            temporary.unlink()
 
 
 def sweep(path: Path) -> None:
@@ -46,6 +49,27 @@ def sweep(path: Path) -> None:
         with contextlib.suppress(OSError):  # Another process may be faster.
             if time.time() - left.stat().st_mtime > DAY:
                 left.unlink()
+
+
+@contextlib.contextmanager
+def hold(lock: Any) -> Iterator[None]:
+    """Hold a lock of `filelock`, which raises `Timeout` where another process has it.
+
+    Where the file system knows no locks nobody is kept out, which is said.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            with warnings.catch_warnings():
+                # Instead it would wait until a file is gone that stays after each command.
+                warnings.filterwarnings("error", "flock not supported")
+                stack.enter_context(lock.acquire())
+        except (OSError, UserWarning) as error:
+            if getattr(error, "filename", None) or isinstance(error, TimeoutError):
+                raise  # a folder that cannot be written into, or another process
+            found = str(error).partition(",")[0]
+            says = f"expected locks, found {found}; let no other command write here"
+            print(f"{lock.lock_file}: {says}", file=sys.stderr)
+        yield
 
 
 def digest(path: Path) -> str:
@@ -75,7 +99,9 @@ class Lasting:
     def ignore_readers(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:  # What waits to be written goes where nothing is kept.
+        except OSError as error:  # What waits to be written goes where nothing is kept.
+            if not isinstance(error, BrokenPipeError):  # but a full disk, or a lost connection
+                print(f"output: {error.strerror}; the work goes on without it", file=sys.stderr)
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 

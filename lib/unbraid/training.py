@@ -4,17 +4,20 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from torch import Generator, Tensor, nn
 
 from unbraid import checks
 from unbraid.checks import check_field, check_name, check_number, check_type, check_whole, refuse
+from unbraid.files import hold
 from unbraid.models.base import Batch, BatchLike, Bound, SequenceModel
 from unbraid.support.progress import progress_bar
 from unbraid.support.schedules import Curve, check_curve, schedule_value
@@ -36,6 +39,23 @@ Update = Callable[[Batch, Mapping[str, float | Tensor]], Tensor]
 
 class TrainingError(RuntimeError):
     """A run that diverged, or a checkpoint that belongs to another run."""
+
+
+@contextmanager
+def keep_alone(lock: Path, remedy: str, wait: bool = False) -> Iterator[None]:
+    """Train here alone; where another process does, wait for it, or raise `TrainingError`."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with hold(FileLock(lock, timeout=-1 if wait else 0)):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Some shares keep what is open.
+                    lock.unlink()
+    except Timeout:
+        expected = "expected to train here alone, found another process that does"
+        place = lock.with_suffix("")
+        raise TrainingError(f"{place}: {expected}; wait for it, or {remedy}") from None
 
 
 @torch.inference_mode(False)  # because in a caller's inference mode no gradient would flow

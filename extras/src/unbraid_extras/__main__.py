@@ -74,7 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def as_path(text: str) -> Path:
     """A path; ~ is the home folder, which a shell leaves alone after an equals sign."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"expected a path, found no home for {text}") from None
 
 
 def as_model(text: str) -> str:

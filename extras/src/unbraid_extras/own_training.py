@@ -6,14 +6,13 @@ import hashlib
 import json
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from unbraid import files, records
 from unbraid.checks import check_field, check_name, check_path, check_seed, check_type, check_whole
 from unbraid.codes import bound_per_frame
@@ -27,7 +26,14 @@ from unbraid.networks import count_parameters
 from unbraid.support.progress import in_notebook
 from unbraid.support.schedules import schedule_value
 from unbraid.support.tensors import write_tensors
-from unbraid.training import TrainingError, choose_accelerator, fit, read_checkpoint, read_rows
+from unbraid.training import (
+    TrainingError,
+    choose_accelerator,
+    fit,
+    keep_alone,
+    read_checkpoint,
+    read_rows,
+)
 from unbraid.variants import SpeechElement
 
 from unbraid_extras.outputs import check_outputs, is_made_by, provenance
@@ -122,7 +128,8 @@ def check_request(
         raise ValueError(f"to: expected {expected}, found {folder}: {error.strerror}") from None
     check_folder(folder, inputs)
     if is_new:  # until there is something to write
-        folder.rmdir()
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def check_folder(folder: Path, inputs: Sequence[Path] = ()) -> None:
@@ -301,7 +308,7 @@ def train(
     check_type(bool, again=again)
     check_path(folder=folder)
     folder = Path(folder)
-    with keep_alone(folder):
+    with keep_alone(folder / LOCK, "name another --to"):
         check_folder(folder)
         settings, made = plan.settings | {"data_sha256": digest(data)}, made or provenance()
         if begun := {} if again else read_marker(folder):
@@ -331,22 +338,6 @@ def train(
             train_to_end(plan, data, folder, known, accelerator)
         record = records.read_record("model", folder)
         return Trained(plan, SequenceModel.load(weights), record, records.read_csv(curve))
-
-
-@contextmanager
-def keep_alone(folder: Path) -> Iterator[None]:
-    """Lock a folder; `TrainingError` where another process trains in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / LOCK
-    try:
-        with FileLock(lock, timeout=0):
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-    except Timeout:
-        expected = "expected to train here alone, found another process that does"
-        raise TrainingError(f"{folder}: {expected}; wait for it, or name another --to") from None
 
 
 def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerator: str) -> None:

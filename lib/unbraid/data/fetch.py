@@ -83,8 +83,12 @@ def repository_root() -> Path | None:
 def cache_directory() -> Path:
     """Where fetched files are kept: UNBRAID_CACHE, data/cache in the clone, or the user's cache."""
     root = repository_root()
-    usual = root / "data" / "cache" if root else Path.home() / ".cache" / "unbraid"
-    return Path(os.environ.get("UNBRAID_CACHE") or usual).expanduser().resolve()
+    usual = root / "data" / "cache" if root else "~/.cache/unbraid"
+    try:
+        return Path(os.environ.get("UNBRAID_CACHE") or usual).expanduser().resolve()
+    except RuntimeError as error:
+        remedy = "set UNBRAID_CACHE to a folder"
+        raise data_error("the cache", "a home folder", error, remedy) from None
 
 
 def locate(name: str) -> dict[str, Path]:

@@ -153,9 +153,12 @@ def _compose(kind: str, split: str, image_size: int, poses: Tensor) -> Tensor:
     path = cache_directory() / "composed" / f"{kind}-{whole}-{image_size}-{key}.npy"
     if not path.is_file():
         write_rows(path, shape, draw_cells(numbers, cells, image_size))
-    frames = torch.from_numpy(np.load(path, mmap_mode="c"))  # writable, but not to the file
+    try:
+        pixels = np.load(path, mmap_mode="c")  # writable, but not to the file
+    except OSError:  # Some shares do not let files be mapped into memory.
+        pixels = np.load(path)
     first, last = SPLITS[split]
-    return frames[first - start : last - start]
+    return torch.from_numpy(pixels)[first - start : last - start]
 
 
 def write_rows(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:
@@ -164,7 +167,7 @@ def write_rows(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        with tempfile.TemporaryDirectory(dir=path.parent, ignore_cleanup_errors=True) as scratch:
             part = Path(scratch, path.name)
             with part.open("wb") as file:
                 # A full disk is an error in writing; in a mapped array it would end the process.

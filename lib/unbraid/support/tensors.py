@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from unbraid import files, records
@@ -36,9 +36,10 @@ def write_tensors(
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a file and its description with the digest, empty where it has none."""
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads((file.metadata() or {}).get(kind, "{}"))
+    content = path.read_bytes()  # Some shares do not let files be mapped into memory.
+    tensors, length = load(content), int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return tensors, json.loads(metadata.get(kind, "{}"))
 
 
 def read_weights(path: Path, kind: str = "model") -> tuple[dict[str, Tensor], dict]:
