@@ -57,8 +57,28 @@ def test_the_twin_keeps_its_codes_in_the_same_form_and_fails():
     painted = decoder(decoder.reduce(codes).flatten(0, 1))
     difference = (painted - twin.decode(codes).flatten(0, 1)).abs()
     assert difference.mean() < 0.005 and difference.max() < 0.1  # of units of s that hardly count
-    assert live.read_share(live.TWIN, "swap_leak_motion_direction") > 0.9
-    assert live.read_share(live.SPRITES, "swap_leak_motion_direction") == 0
+    assert live.read_share(live.TWIN, "swap_differing_motion_direction") < 0.5
+    assert live.read_share(live.SPRITES, "swap_differing_motion_direction") == 1
+
+
+@torch.no_grad()
+def test_the_second_model_exchanges_left_and_right_but_not_whether_a_figure_faces_us(
+    data_of_the_clone,
+):
+    clips = live.choose_clips()
+    said, frames = live.describe(clips), clips.as_float().frames
+    rows = [9 * n + 4 * n % 9 for n in range(live.CLIPS)]
+    faces_us = [said[row]["how"].endswith("us") for row in rows]
+    first, second = live.OPENS
+    assert faces_us[first] != faces_us[second]
+    for name, is_right in ((live.SPRITES, lambda a, b: True), (live.TWIN, lambda a, b: a == b)):
+        model = SingleElement.load(records.weights(name)).eval()
+        codes = model.encode(frames[rows])
+        for a, b in (live.OPENS, live.OPENS[::-1], (second, 12), (5, 7), (7, 5), (14, 22)):
+            code = {"static": codes["static"][a][None], "dynamic": codes["dynamic"][b][None]}
+            near = (model.decode(code) - frames).square().flatten(1).sum(1).argmin()
+            asked = 9 * a + rows[b] % 9
+            assert (near == asked) == is_right(faces_us[a], faces_us[b]), (name, a, b)
 
 
 @torch.no_grad()

@@ -27,14 +27,14 @@ from tools.address import site_address
 from tools.files import ROOT
 
 SPRITES = "single_element/sprites/full/published-seed0"
-TWIN = "single_element/sprites/quick/released_small_long-seed0"  # in which d lost the direction
+TWIN = "single_element/sprites/full/released_small-seed0"  # in which s tells who faces us
 DIGITS = "independent/circle/quick/long-seed0"  # that of notebook 00, and of 13's last section
 LAW: dict[str, Any] = {
     "motion": "circle",
     "speeds": (0.5, -0.9),
 }  # radians per frame, as in notebook 13
 CLIPS, DIGIT_CLIPS = 24, 6  # clips to choose from
-OPENS = (2, 16)  # the clips that a visitor sees first: their ways and their looks differ
+OPENS = (2, 9)  # what a visitor sees first: one faces us, the other does not; their looks differ
 SEEN = 8  # frames of digits that the model reads before it predicts
 RANK = 64  # directions of d that are kept
 BLOCK = 16  # weights that share a scale; of a 4 x 4 kernel, all
@@ -195,9 +195,9 @@ def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return whole, scale
 
 
-def choose_clips(image_size: int = 64) -> sprites.Sequences:
+def choose_clips() -> sprites.Sequences:
     """Test clips of so many characters, each in its nine motions; they are in the order of hair."""
-    clips = sprites.load("test", image_size=image_size)
+    clips = sprites.load("test", image_size=64)
     order = torch.randperm(len(clips) // 9, generator=torch.Generator().manual_seed(3))
     looks = [clips.labels[name] for name in ("hair", "top", "skin")]
     chosen = sorted(order[:CLIPS].tolist(), key=lambda n: [int(look[9 * n]) for look in looks])
@@ -296,11 +296,12 @@ def build(to: Path, npm: Path) -> Path:
     model = SingleElement.load(records.weights(SPRITES)).eval()
     twin = SingleElement.load(records.weights(TWIN)).eval()
     decoders = ReducedDecoder(model).eval(), ReducedDecoder(twin, twin.dynamic_size).eval()
-    clips, small = choose_clips(), choose_clips(32)
+    clips = choose_clips()
     rows = [9 * n + 4 * n % 9 for n in range(CLIPS)]  # all nine motions, in turn
+    frames = clips.subset(torch.tensor(rows)).as_float().frames
     codes = [
-        decoder.reduce(each.encode(films.subset(torch.tensor(rows)).as_float().frames))
-        for each, decoder, films in zip((model, twin), decoders, (clips, small), strict=True)
+        decoder.reduce(each.encode(frames))
+        for each, decoder in zip((model, twin), decoders, strict=True)
     ]  # (24, 8, live + rank)
     live = len(decoders[0].live)
     pose = int(clips.labels["pose"][rows[0], 0])
@@ -343,7 +344,7 @@ def build(to: Path, npm: Path) -> Path:
             "CODES": pack(numbers.tobytes()),
             "SITE": site_address(ROOT),
             "RIGHT": f"{read_share(SPRITES, 'swap_nearest'):.2%}",
-            "LOST": f"{read_share(TWIN, 'swap_leak_motion_direction'):.0%}",
+            "LOST": f"{1 - read_share(TWIN, 'swap_differing_motion_direction'):.0%}",
         }
         | models
         | engine

@@ -122,18 +122,9 @@ function drawAll() {
     const picture = frames[frame % LENGTH] ?? frames.find((each) => each);
     if (canvas.ariaLabel !== (label ?? "no clip yet")) canvas.ariaLabel = label ?? "no clip yet";
     if (!picture) continue;
-    const shown = canvas.dataset.small === undefined ? picture : shrink(picture);
-    if (canvas.width !== shown.width) canvas.width = canvas.height = shown.width;
-    canvas.getContext("2d").putImageData(shown, 0, 0);
+    if (canvas.width !== picture.width) canvas.width = canvas.height = picture.width;
+    canvas.getContext("2d").putImageData(picture, 0, 0);
   }
-}
-
-/** A picture of SIDE x SIDE pixels, by the means of blocks: what both models decode is compared at this size. */
-function shrink(picture) {
-  if (picture.width === SIDE) return picture;
-  const [values, small] = [toNumbers([picture]), new ImageData(SIDE, SIDE)];
-  for (let i = 0; i < SIDE * SIDE; i++) small.data.set([...values.subarray(3 * i, 3 * i + 3), 255], 4 * i);
-  return small;
 }
 
 /** What a canvas shows: nowA and outA depend on whether the motions are exchanged. */
