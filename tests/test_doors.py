@@ -73,9 +73,8 @@ def test_of_dependent_factors_only_what_is_beyond_is_a_leak(planted):
     if planted:
         static = np.hstack([static, one_hot(action, 0.5, random)])
     steps = one_hot(np.repeat(action[:, None], 4, 1), 0.1, random)
-    found = judge(
-        {"static": static, "dynamic": steps}, {"hair": hair, "action": action}, ["action"]
-    )
+    known = {"hair": hair, "action": action}
+    found = judge({"static": static, "dynamic": steps}, known, ["action"])
     assert found.verdict.leaks == [("static", "action")] * planted
     assert found.findings[0].startswith("Leak: action in s" if planted else "No leak was found: ")
     joint = 0.7 * np.eye(3) / 3 + 0.3 / 9  # of a pair of classes; each class alone has a third
@@ -145,10 +144,8 @@ def test_both_doors_say_the_same_of_one_sample(tmp_path, capsys):
     run([*words, "--dynamic", "move"])
     asked = capsys.readouterr().out.rpartition("to measure them: python -m unbraid_extras ")[2]
     run([*shlex.split(asked), "--html", str(tmp_path / "m.html")])
-    pages = [
-        BeautifulSoup((tmp_path / name).read_text(), "html.parser")
-        for name in ("report.html", "m.html")
-    ]
+    texts = [(tmp_path / name).read_text() for name in ("report.html", "m.html")]
+    pages = [BeautifulSoup(text, "html.parser") for text in texts]
     ours, theirs = ([item.text for item in page.select(".verdict, .found li")] for page in pages)
     assert {*theirs} <= {*ours} and len(theirs) >= 3
     assert len({str(page.select(".cells")) for page in pages}) == 1

@@ -328,12 +328,8 @@ def test_what_cannot_be_shown_is_refused(shown, tmp_path):
         "limits": lambda: plots.leakage(np.zeros((2, 2)), np.zeros((3, 3, 2))),
         "p_values": lambda: plots.leakage(np.zeros((2, 2)), None, np.zeros((3, 2))),
         "still": lambda: films.film(clips, "Two black clips.", still=(-1,)),
-        "still: expected a whole number from 0 to 2": lambda: films.film(
-            clips, "Two black clips.", still=(0, 3)
-        ),
-        "still: expected a whole number from 0 to 1": lambda: films.animate(
-            plt.figure, 2, "Two figures.", still=2
-        ),
+        "still: .* 0 to 2": lambda: films.film(clips, "Two black clips.", still=(0, 3)),
+        "still: .* 0 to 1": lambda: films.animate(plt.figure, 2, "Two figures.", still=2),
         str(path): lambda: plots.show_svg(path, "One box with a letter in it."),
     }.items():
         with pytest.raises(ValueError, match=f"^{field}"):

@@ -148,10 +148,8 @@ def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path):
 def test_text_of_numpy_and_of_pandas_is_text():
     random = np.random.default_rng(0)
     numbers = random.integers(4, size=300)
-    code, names = (
-        random.normal(size=(300, 3)) + np.eye(4)[numbers][:, :3],
-        [f"c{n}" for n in numbers],
-    )
+    code = random.normal(size=(300, 3)) + np.eye(4)[numbers][:, :3]
+    names = [f"c{n}" for n in numbers]
     right = ross(code, numbers).estimate
     kinds = [pd.Series(names), pd.array(names, dtype="string"), np.array(names, object)]
     if hasattr(np.dtypes, "StringDType"):
@@ -172,19 +170,15 @@ def test_text_of_numpy_and_of_pandas_is_text():
 
 @pytest.mark.parametrize("form", ("{:.4f}D+01", "{:.4f}d+01", "{:.3f}Q-2"))
 def test_numbers_of_fortran_are_no_classes(form, tmp_path):
-    cells = [form.format(number / 7) for number in range(40)]
-    rows = [
-        f"s{number // 10},{number % 10},{cell},{number % 7}" for number, cell in enumerate(cells)
-    ]
+    rows = [f"s{n // 10},{n % 10},{form.format(n / 7)},{n % 7}" for n in range(40)]
     (tmp_path / "a.csv").write_text("\n".join(["id,time,y,x", *rows]))
     with pytest.raises(ValueError, match="y: expected numbers with a decimal point"):
         own_data.load(tmp_path / "a.csv")
 
 
 def test_lines_that_a_further_column_tells_apart_are_refused_with_the_remedy(tmp_path):
-    times = pd.MultiIndex.from_product(
-        [["p0", "p1"], [0, 1], range(6)], names=["id", "session", "time"]
-    )
+    each, names = [["p0", "p1"], [0, 1], range(6)], ["id", "session", "time"]
+    times = pd.MultiIndex.from_product(each, names=names)
     table = pd.DataFrame({"x": np.arange(24.0)}, times).reset_index()
     table.to_csv(tmp_path / "sessions.csv", index=False)
     with pytest.raises(ValueError, match="join id and session to one column"):

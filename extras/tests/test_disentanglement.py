@@ -81,10 +81,8 @@ def two_factors(count=600):
 
 
 def scores_of(first, second, classes, blocks=True):
-    found = measures.scores(
-        {"static": first, "dynamic": second}, {"who": classes[:, 0], "what": classes[:, 1]}
-    )
-    return found[0 if blocks else 1]
+    factors = {"who": classes[:, 0], "what": classes[:, 1]}
+    return measures.scores({"static": first, "dynamic": second}, factors)[0 if blocks else 1]
 
 
 @pytest.mark.parametrize("blocks", (True, False))

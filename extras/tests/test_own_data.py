@@ -295,9 +295,8 @@ def test_what_is_transparent_in_films_is_grey(tmp_path, suffix, options):
     run_ffmpeg(tmp_path / f"a{suffix}", pixels, "rgba", *options)
     frames = own_files.find_films([tmp_path / f"a{suffix}"], 16, "crop").read(0)[0].astype(int)
     assert (abs(frames[..., :7, :] - 128) < 2).all()
-    assert (abs(frames[..., 10:, :6] - 64) < 6).all() and (
-        abs(frames[..., 10:, 10:] - 240) < 6
-    ).all()
+    assert (abs(frames[..., 10:, :6] - 64) < 6).all()
+    assert (abs(frames[..., 10:, 10:] - 240) < 6).all()
 
 
 @pytest.mark.parametrize("brightest, is_noted", ((2000, True), (65_000, False)))
@@ -305,12 +304,10 @@ def test_frames_of_more_bits_than_are_used_are_noted(tmp_path, brightest, is_not
     """Of 16 bits the upper 8 are read: hardly anything is left of a depth in millimetres."""
     random = np.random.default_rng(0)
     for number in range(4):
-        grey, colour = (
-            random.integers(0, brightest, (6, 8, 8, *more), np.uint16) for more in ((), (3,))
-        )
+        colour = random.integers(0, brightest, (6, 8, 8, 3), np.uint16)
         (tmp_path / "pictures" / str(number)).mkdir(parents=True)
         (tmp_path / "films").mkdir(exist_ok=True)
-        run_ffmpeg(tmp_path / "films" / f"{number}.mkv", grey, "gray16le", "-c:v", "ffv1")
+        run_ffmpeg(tmp_path / "films" / f"{number}.mkv", colour[..., 0], "gray16le", "-c:v", "ffv1")
         run_ffmpeg(tmp_path / "pictures" / str(number) / "%d.png", colour, "rgb48le")
     for kind in ("films", "pictures"):
         notes = own_data.load(tmp_path / kind, size=8, length=6).notes
@@ -574,10 +571,8 @@ def test_steps_in_no_clip_are_counted_and_clips_without_values_left_out(tmp_path
     data = own_data.load(arrays(x=series)(tmp_path), length=3)
     names = by_name(data).keys()
     assert len(names) == 16 and {"2 #2", "4 #2"} < names and not {"2 #3", "4 #3"} & names
-    notes = own_data.load(
-        arrays(x=np.random.default_rng(0).random((6, 20, 2)))(tmp_path), length=16
-    ).notes
-    assert any(note.startswith("20.0% of the steps") for note in notes)
+    path = arrays(x=np.random.default_rng(0).random((6, 20, 2)))(tmp_path)
+    assert any(n.startswith("20.0% of the steps") for n in own_data.load(path, length=16).notes)
 
 
 # ---- labels
@@ -688,11 +683,8 @@ def test_a_value_that_comes_again_far_from_all_others_is_doubted(fill, tmp_path)
     weight = random.normal(20, 5, 40)
     weight[[3, 9]] = fill
     notes = own_data.load(arrays(x=series, weight=weight)(tmp_path)).notes
-    share = 14 / 480
-    assert (
-        f"Careful: {fill:.10g} in {share:.0%} of variable 1: a missing value? Leave the cell empty."
-        in notes
-    )
+    begin, says = f"Careful: {fill:.10g} in", "a missing value? Leave the cell empty."
+    assert f"{begin} {14 / 480:.0%} of variable 1: {says}" in notes
     assert any(f"{fill:.10g} in 5% of weight" in note for note in notes)
     assert not any("of variable 0" in note for note in notes)
     cells = itertools.product(range(40), range(12))
@@ -717,15 +709,8 @@ def test_films_along_the_first_axis_are_read(tmp_path):
     alike = squares(1)[:, :6] + np.arange(5, dtype=np.uint8)[:, None, None, None]
     high = squares(30, 16)[..., :12]  # as many steps as rows, but not as columns
     lines = np.moveaxis(squares(30), 1, 3)[:, :, None]  # as whoever gives five axes has checked
-    for films in (
-        squares(30),
-        squares(4),
-        noise,
-        np.repeat(noise[:, :1], 6, 1),
-        alike,
-        high,
-        lines,
-    ):
+    still = np.repeat(noise[:, :1], 6, 1)
+    for films in (squares(30), squares(4), noise, still, alike, high, lines):
         np.save(tmp_path / "a.npy", films)
         assert len(own_data.load(tmp_path / "a.npy", size=8).splits["train"]) >= 2
 
@@ -739,9 +724,8 @@ def test_text_that_is_no_number_is_a_label(text, tmp_path):
 
 @pytest.mark.parametrize("texts", (("1st", "2nd"), ("5a", "6b"), ("<18", "<65"), ("3.OG", "2.OG")))
 def test_texts_that_begin_with_a_number_are_classes(texts, tmp_path):
-    lines = "".join(
-        f"{k},{t},{t * k},{texts[t % 2]}\n" for k, t in itertools.product(range(6), range(8))
-    )
+    places = itertools.product(range(6), range(8))
+    lines = "".join(f"{k},{t},{t * k},{texts[t % 2]}\n" for k, t in places)
     train = own_data.load(table(lines, "id,time,x,what")(tmp_path)).splits["train"]
     assert train.dynamic == ("what",) and train.classes["what"] == tuple(sorted(texts))
     rooms = file("labels.csv", "n,room\na,1\nb,2\nc,2b\nd,2\n", pictures)(tmp_path)
@@ -775,8 +759,6 @@ STEPS = "n,frame,y\n" + "".join(f"{name},1,1\n{name},2,2\n" for name in "abcd")
 TWICE = "n,frame,y\nz,0,1\nz,0,1\na,0,1\na,0,1\nb,0,1\nc,0,1\nd,0,1\n"
 MORE = "n,frame,y\n" + "".join(f"{name},{step},{step}\n" for name in "abcd" for step in range(5))
 TEXTS = "".join(f"{k % 6},{k},1,t{k}\n" for k in range(90))
-
-
 TONE = 0.1 * np.sin(np.arange(8000))
 INFINITE, GAPS, ALIKE = X.copy(), X.copy(), X.copy()
 INFINITE[1], GAPS[1, 1:], ALIKE[..., 1] = np.inf, np.nan, 7
@@ -840,6 +822,11 @@ def in_class(folder):
     return pictures(folder / "c" / "walk").parents[1]
 
 
+def odd_folder(folder):
+    (folder / "a").mkdir()
+    return file("a/1.heif", "x", functools.partial(pictures, names="bcd"))(folder)
+
+
 def called(*names):
     """A folder of four pictures of a name each."""
 
@@ -885,6 +872,10 @@ def labelled(text):
     return file("labels.csv", text, films)
 
 
+WIDE, LABELLED = table("a,1,2\nb,3,4\n", "id,t0,t1"), arrays(x=X, y=np.arange(8))
+COMMAS = 'n,y\na,"0,5"\nb,"1,25"\nc,"2,5"\nd,3\n'
+
+
 BAD = {
     "an empty folder": (here, "an empty folder"),
     "a text file": (file("a.txt", beside=lambda p: p / "a.txt"), "path: .*a.txt"),
@@ -895,22 +886,13 @@ BAD = {
     "torn wav": (damaged(".wav"), "z.wav: .*bytes"),
     "torn avi": (damaged(".avi"), "z.avi: .*bytes"),
     "two pictures lack": (lambda p: pictures(p, 1), "the folder a: "),
-    "a level too high": (
-        file("raw/0.mp4", "", lambda p: pictures(p, 1, ["raw"])),
-        "folder raw: .*; is .*raw meant",
-    ),
+    "a level too high": (file("raw/0.mp4", "", lambda p: pictures(p, 1, ["raw"])), "raw meant"),
     "films by class": (file("a/0.mp4", "", lambda p: pictures(p, 1)), "folder a: .*labels.csv"),
     "folders by class": (in_class, "folder c: .*labels.csv"),
-    "endings in a folder": (
-        file("a/1.heif", "x", lambda p: [(p / "a").mkdir(), pictures(p, names="bcd")][1]),
-        "folder a: .*.png, .*.pgm.*found .'1.heif'",
-    ),
+    "endings in a folder": (odd_folder, "folder a: .*.png, .*.pgm.*found .'1.heif'"),
     "other endings": (file("a.mp3", "x"), "recordings alone.*.flac.*a.mp3"),
     "decimal names": (called("t.9.png", "t0.5.png", "t0.15.png"), "folder a: .*whole number alone"),
-    "names with a minus": (
-        called("1.png", "0.png", "-1.png", "-2.png"),
-        "folder a: .*1.png and -2.png",
-    ),
+    "names with a minus": (called("1.png", "0.png", "-1.png", "-2.png"), "a: .*1.png and -2.png"),
     "masks": (called("1.png", "1_mask.png", "2.png", "2_mask.png"), "2.png and 2_mask.png"),
     "a picture twice": (called("1.png", "1.jpg", "2.png"), "folder a: .*1.jpg and 2.png"),
     "one clip only": (lambda p: pictures(p, 2, "a"), "path: .*3 folders"),
@@ -931,12 +913,8 @@ BAD = {
     "other labels": (arrays(x=X, y=np.arange(7)), "a.npz, y: "),
     "two groups": (arrays(x=X, who=np.arange(8) % 2), "group: .*3 .*who", {"group": "who"}),
     "no such group": (arrays(x=X, who=np.arange(8)), "group: .*who", {"group": "whom"}),
-    "a wide table": (table("a,1,2\nb,3,4\n", "id,t0,t1"), "time_column: .*DataFrame.melt"),
-    "a wide table of a time": (
-        table("a,1,2\nb,3,4\n", "id,t0,t1"),
-        "a.csv: .*several lines of each id.*DataFrame.melt",
-        {"time_column": "t0"},
-    ),
+    "a wide table": (WIDE, "time_column: .*DataFrame.melt"),
+    "a wide table of a time": (WIDE, "a.csv: .*several.* each id.*melt", {"time_column": "t0"}),
     "no time": (table("1,0,2", "id,k,x"), "time_column: .*id, k, x .--time-column"),
     "a column of pandas": (table("1,2,3", "id,Unnamed: 0,x"), "a.csv: .*index=False.*column 2"),
     "other name": (table(series()), "id_column: .*k", {"id_column": "k"}),
@@ -945,10 +923,7 @@ BAD = {
     "times of words": (table(series("1,soon,1")), "a.csv, time: .*line 2"),
     "repeated times": (table(series("1,0,9")), "a.csv, time: .*line 20"),
     "a comma in a number": (table(series('1,9,"2,5"')), "a.csv, x: .*line 20"),
-    "thousands": (
-        table(series(add=',"1,234"'), "id,time,x,y"),
-        "y: .*without other marks.* line 2",
-    ),
+    "thousands": (table(series(add=',"1,234"'), "id,time,x,y"), "y: .*without other .*line 2"),
     "below a limit": (table(series(add=",<0.5") + "9,8,7,2.5\n", "id,time,x,y"), "y: .* line 2"),
     "another minus": (table(series(ends=("\u22121", "\u22122", "4"))), "a.csv, x: .*line 2"),
     "no names": (table(series(), "0,1.5,2.25"), "a.csv: .*first line of names"),
@@ -960,31 +935,13 @@ BAD = {
     "a group of numbers alone": (table(series()), "group: ", {"group": "x"}),
     "labels without names": (labelled(LINES[4:]), "labels.csv: .*first line of names"),
     "labels lack": (labelled(LINES[:-4]), "labels.csv: .*1 .*d.mp4"),
-    "a name misspelt": (
-        labelled(LINES.replace("d,", "dd.mp4,")),
-        r"labels.csv: .*is dd.mp4 meant for d.mp4\?",
-    ),
+    "a name misspelt": (labelled(LINES.replace("d,", "dd.mp4,")), r"is dd.mp4 meant for d.mp4\?"),
     "a label is empty": (labelled(f"{LINES},\n"), "labels.csv, y: .*line 6"),
     "a name twice": (labelled(f"{LINES}a,1\n"), "labels.csv: .*a.mp4 twice"),
     "a step twice": (labelled(TWICE), "labels.csv, frame: .*line 5"),
     "no labels there": (films, "labels: .*none.csv", {"labels": "none.csv"}),
-    "a label twice": (
-        file("mine.csv", EIGHT, arrays(x=X, y=np.arange(8))),
-        "mine.csv: ",
-        {"labels": "mine.csv"},
-    ),
-    "a word among measured labels": (
-        labelled("n,y\na,0.5\nb,1.25\nc,unknown\nd,2.5\n"),
-        "labels.csv, y: .*'unknown' in line 4",
-    ),
-    "measured labels with commas": (
-        labelled('n,y\na,"0,5"\nb,"1,25"\nc,"2,5"\nd,3\n'),
-        "labels.csv, y: .*'0,5' in line 2",
-    ),
-    "infinite measured labels": (
-        labelled("n,y\na,0.5\nb,1.5\nc,-inf\nd,inf\n"),
-        "the label y: .*infinity",
-    ),
+    "a label twice": (file("mine.csv", EIGHT, LABELLED), "mine.csv: ", {"labels": "mine.csv"}),
+    "measured labels with commas": (labelled(COMMAS), "labels.csv, y: .*'0,5' in line 2"),
     "an infinite label": (labelled(f"{LINES[:-2]}inf\n"), "the label y: .*infinity"),
 }
 READ = {  # what is seen only when the files are read
@@ -1009,15 +966,8 @@ READ = {  # what is seen only when the files are read
     "time first": (arrays(x=squares(30).swapaxes(0, 1)), r"a.npz: .*np.swapaxes\(x, 0, 1\)"),
     "few, time first": (arrays(x=squares(9)[:, :6].swapaxes(0, 1)), "a.npz: .*np.swapaxes"),
     "steps lack": (file("labels.csv", STEPS, pictures), "the label y of a: "),
-    "time last": (
-        arrays(x=np.moveaxis(squares(30), 1, 3)),
-        r"a.npz: .*last axis is time; np.moveaxis\(x, -1, 1\) mends it, or x\[:, :, None\]",
-    ),
+    "time last": (arrays(x=np.moveaxis(squares(30), 1, 3)), r"time; np.moveaxis\(x, -1, 1\) mends"),
     "labels of more frames": (labelled(MORE), "the label y of a.mp4: .*5 labels for 3 steps"),
-    "labels of a frame too many": (
-        file("labels.csv", MORE, lambda p: pictures(p, 4)),
-        "the label y of a: .*5 labels for 4 steps",
-    ),
 }
 
 

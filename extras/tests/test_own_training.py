@@ -106,21 +106,15 @@ def test_films_become_weights_and_a_page(model, folder, tmp_path):
     assert "update 10 of 10 (100%), 0.0 min left: training " in printed
     assert re.search(r"I take this for:\nfound +24 films of 4 steps\n", printed)
     page = parts_of(tmp_path)
-    assert [title.text for title in page.find_all("h2")] == [
-        TRY,
-        *PARTS,
-        *[LABELS][: len(read)],
-        MADE,
-    ]
+    titles = [title.text for title in page.find_all("h2")]
+    assert titles == [TRY, *PARTS, *[LABELS][: len(read)], MADE]
     said = page.find(class_="verdict").text + page.find(class_="found").text
     few = "of no label .*colour: .*10 groups or more, found 4" if group else "24 sequences are too"
     assert re.search(f"Cannot be concluded: {few}", said, re.DOTALL)
     assert len(page.find_all("img")) == 3
     with np.load(tmp_path / "codes.npz") as codes:
-        inputs = (
-            {"inputs_mean", "inputs_static_frame"} if model == "single_element" else {"inputs_mean"}
-        )
-        assert set(codes) == {*loaded.code_names} | inputs
+        frame = {"inputs_static_frame"} if model == "single_element" else set()
+        assert set(codes) == {*loaded.code_names, "inputs_mean"} | frame
         assert {len(codes[name]) for name in codes} == {24}  # all splits
 
 
@@ -210,9 +204,7 @@ def test_the_weights_of_the_best_validation_bound_are_kept(folder, tmp_path, mon
 
 
 @pytest.mark.parametrize("most, updates", ((99, 50), (25, 33)))
-def test_training_ends_where_the_validation_bound_is_flat(
-    most, updates, folder, tmp_path, monkeypatch
-):
+def test_training_ends_where_the_bound_is_flat(most, updates, folder, tmp_path, monkeypatch):
     """Eight rows of fifty without growth end it, after thirty rows at the earliest."""
     rows = iter(range(1, 51))
     bound = lambda *_: {"elbo_per_frame": min(next(rows), most)}  # noqa: E731
@@ -241,9 +233,7 @@ def test_a_folder_belongs_to_one_run(folder, tmp_path):
     assert (tmp_path / "codes.npz").exists() and not (tmp_path / "factors.npz").exists()
 
 
-def test_a_refused_run_leaves_no_folder_and_each_row_says_how_far_it_is(
-    folder, tmp_path, monkeypatch
-):
+def test_a_refused_run_leaves_no_folder_and_rows_say_how_far_it_is(folder, tmp_path, monkeypatch):
     films = ("single_element", "--data", folder / "films", *QUICK, "--to", tmp_path / "run")
     with pytest.raises(ValueError, match="length"):
         run(*films, "--length", 1)
@@ -340,9 +330,7 @@ BAD = [  # model, data, options, and what the refusal names
 
 
 @pytest.mark.parametrize("model, data, options, named", BAD)
-def test_a_bad_request_is_refused_and_leaves_nothing(
-    model, data, options, named, folder, tmp_path, monkeypatch
-):
+def test_a_bad_request_leaves_nothing(model, data, options, named, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     if "--dynamic" in options:  # Names of labels are checked before films are read.
         monkeypatch.setattr(own_data, "cut", None)
@@ -364,10 +352,9 @@ def test_few_sequences_and_those_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="data: .*4 training sequences"):
         own_training.choose("single_element", short)
     assert any("are few" in each for each in own_training.choose("single_element", odd).reasons)
-    for name, wrong in {"steps": (0, 10.0, "9"), "batch_size": (0, -4), "seed": (0.1, -1)}.items():
-        for value in wrong:
-            with pytest.raises(ValueError, match=f"^{name}: expected a whole number"):
-                own_training.choose("single_element", odd, **{name: value})
+    for name, value in (("steps", 10.0), ("steps", "9"), ("batch_size", 0), ("seed", 0.1)):
+        with pytest.raises(ValueError, match=f"^{name}: expected a whole number"):
+            own_training.choose("single_element", odd, **{name: value})
 
 
 SIX = Sequences(torch.rand(6, 4, 3, 8, 8), {"hair": torch.arange(6)}, ("hair",))

@@ -41,13 +41,13 @@ def same(one, other):
         assert all(torch.equal(a.labels[label], b.labels[label]) for label in a.static)
 
 
-LABELS = {  # the same classes, written in five ways; True: refused, with the remedy
-    "text": (lambda kind: {"kind": np.array(["a", "b", "c"])[kind]}, ""),
-    "whole numbers": (lambda kind: {"kind": kind}, ""),
-    "other numbers": (lambda kind: {"kind": 10 * kind + 7}, ""),
-    "booleans": (lambda kind: {f"is {n}": kind == n for n in range(3)}, ""),
-    "one-hot": (lambda kind: {f"is {n}": 1 * (kind == n) for n in range(3)}, ""),
-}
+LABELS = (  # the same classes, written in five ways
+    lambda kind: {"kind": np.array(["a", "b", "c"])[kind]},
+    lambda kind: {"kind": kind},
+    lambda kind: {"kind": 10 * kind + 7},
+    lambda kind: {f"is {n}": kind == n for n in range(3)},
+    lambda kind: {f"is {n}": 1 * (kind == n) for n in range(3)},
+)
 
 
 @pytest.mark.parametrize("first", range(0, 200, 25))
@@ -59,14 +59,12 @@ def test_any_writing_of_series_is_read_alike_or_refused(first, tmp_path):
 def compare_writings(seed, tmp_path):
     """A draw permutes axes, jitters times by rounding or a clock, or writes labels otherwise."""
     random = np.random.default_rng(seed)
-    values, kind = waves(
-        random, steps=int(random.integers(8, 30)), width=int(random.integers(2, 6))
-    )
-    count, steps, _ = values.shape
+    steps, width = int(random.integers(8, 30)), int(random.integers(2, 6))
+    values, kind = waves(random, steps=steps, width=width)
+    count = len(values)
     times = 0.1 * np.tile(np.arange(steps), (count, 1))
-    plain = read(
-        tmp_path / "plain.csv", as_table(values, times).assign(kind=np.repeat(kind, steps))
-    )
+    table = as_table(values, times).assign(kind=np.repeat(kind, steps))
+    plain = read(tmp_path / "plain.csv", table)
     assert plain.splits["train"].static == ("kind",)
 
     jitter = (0, 1e-17, 1e-9, 1e-3, 0.01, 0.02)[seed % 6]
@@ -74,8 +72,8 @@ def compare_writings(seed, tmp_path):
     moved = times + is_jittered * random.uniform(-jitter, jitter, times.shape)
     for name in range(count // 2):  # added up, where others are multiplied
         moved[name] += np.cumsum(np.full(steps, 0.1)) - 0.1 - times[name]
-    write, _ = LABELS[(*LABELS,)[seed % 5]]
-    columns = {name: np.repeat(column, steps) for name, column in write(kind).items()}
+    written = LABELS[seed % 5](kind)
+    columns = {name: np.repeat(column, steps) for name, column in written.items()}
     other = read(tmp_path / "other.csv", as_table(values, moved).assign(**columns))
     labels = np.stack([other.splits["train"].labels[name] for name in columns], 1)
     expected = plain.splits["train"].labels["kind"].numpy()
@@ -211,6 +209,5 @@ def test_spectra_whose_bins_are_alike_and_rough_series_are_read(tmp_path):
     spectra = bins + np.cumsum(random.normal(size=(30, 25, 1)), axis=1)
     for values in (spectra, random.normal(size=(30, 25, 4)), random.normal(size=(30, 2, 40))):
         np.save(tmp_path / "a.npy", values)
-        assert (
-            own_data.load(tmp_path / "a.npy").splits["train"].frames.shape[1:] == values.shape[1:]
-        )
+        frames = own_data.load(tmp_path / "a.npy").splits["train"].frames
+        assert frames.shape[1:] == values.shape[1:]

@@ -1,8 +1,9 @@
 """Checks of arguments: each refusal names the field, what was expected and what was found."""
 
+import inspect
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -51,7 +52,8 @@ def shorten(value: object) -> str:
 def check_name(field: str, name: object, names: Iterable) -> None:
     """Refuse a name or number that is not among `names`, and suggest the nearest of them."""
     names = list(names)
-    if name in names and not isinstance(name, float):  # 32.0 is equal to 32
+    is_one = not getattr(name, "ndim", 0) and not isinstance(name, float)  # 32.0 is equal to 32
+    if is_one and name in names:
         return
     # Quotes tell "11" from 11, and show what is empty.
     listed = [repr(each) if each in ("", str(name)) else str(each) for each in names]
@@ -90,13 +92,33 @@ def check_names(field: str, names: Any, known: Any = None) -> tuple:
 
     known: those there are, of which the names are some; without it names have to differ.
     """
-    is_list = isinstance(names, Iterable) and not isinstance(names, str | bytes)
-    check_field(is_list, field, 'a list of names, ["name"]', repr(names))
-    names = tuple(names)
+    names = check_list(field, names, 'a list of names, ["name"]')
+    are_names = all(isinstance(name, Hashable) for name in names)
+    check_field(are_names, field, "names, each a text or a number", names)
     for name in () if known is None else names:
         check_name(field, name, known)
     check_field(known or len(set(names)) == len(names), field, "names that differ", names)
     return names
+
+
+def check_list(field: str, values: Any, expected: str = "a list") -> tuple:
+    """The values as a tuple; refuses text, or a single thing in the place of a list."""
+    is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes)
+    # An array or a tensor of no axes is a single number.
+    check_field(is_list and getattr(values, "ndim", 1), field, expected, shorten(repr(values)))
+    return tuple(values)
+
+
+def check_function(*arguments: str, **functions: object) -> None:
+    """Refuse values, given by their names, that are no functions of these arguments."""
+    check_type(Callable, **functions)  # type: ignore[arg-type]
+    for name, function in functions.items():
+        try:
+            inspect.signature(function).bind(*arguments)  # type: ignore[arg-type]
+        except TypeError as error:
+            refuse(name, f"a function of {', '.join(arguments) or 'no argument'}", f"one: {error}")
+        except ValueError:  # Some built-in ones do not say what they take.
+            continue
 
 
 def check_json(place: str, value: Any) -> None:
@@ -133,7 +155,8 @@ def check_number(above: float = -math.inf, **values: object) -> None:
     for name, value in values.items():
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         if not is_number or not above < float(value) < math.inf:  # type: ignore[arg-type]
-            refuse(name, f"a finite number above {above:g}", shorten(repr(value)))
+            expected = "a finite number" + f" above {above:g}" * (above > -math.inf)
+            refuse(name, expected, shorten(repr(value)))
 
 
 def check_shape(name: str, shape: Iterable[int], like: Iterable[int]) -> None:
@@ -187,6 +210,14 @@ def as_array(values: Any, name: str = "values") -> np.ndarray:
     check_field(not values.is_meta, name, "a tensor of values", "one of the device meta")
     tensor = values.detach().cpu()
     return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
+
+
+def given_array(name: str, values: Any) -> np.ndarray:
+    """Values as an array; refuses by `name` what NumPy makes a single object of, such as a dict."""
+    array = as_array(values, name)
+    is_list = array.ndim > 0 or array.dtype.kind != "O"
+    check_field(is_list, name, "an array or a list", f"{type(values).__name__}; {OF_ALL}")
+    return array
 
 
 def finite_array(name: str, values: ArrayLike) -> np.ndarray:
@@ -254,7 +285,7 @@ def fold(label: object) -> str:
 
 def number_groups(name: str, groups: ArrayLike | None, count: int) -> np.ndarray:
     """The number of each row's group, (count,), however spelt; without groups each has its own."""
-    labels = np.arange(count) if groups is None else as_array(groups, name)
+    labels = np.arange(count) if groups is None else given_array(name, groups)
     check_field(labels.shape == (count,), name, f"({count},), one for each row", labels.shape)
     numbers = to_index(name, labels)
     if labels.dtype.kind in "UO":

@@ -8,6 +8,7 @@ from itertools import chain
 import torch
 from torch import Generator, Tensor
 
+from unbraid import checks
 from unbraid.checks import check_field, check_seed, check_type, check_whole, refuse
 from unbraid.data.sequences import as_float
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
@@ -66,6 +67,9 @@ def encode_all(
 
 def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Join the tensors (n, ...) of the same name in several parts, on the CPU."""
+    given = enumerate(checks.check_list("parts", parts))
+    check_type(Mapping, **{f"parts[{number}]": part for number, part in given})
+    check_field(len(parts) > 0, "parts", "one or more", "none")
     joined = {}
     for name in parts[0]:
         joined[name] = torch.cat([part[name] for part in parts]).cpu()
@@ -136,6 +140,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
 @torch.no_grad()
 def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Tensor:
     """The means of q(d_i | s, x_i), (B, T, d), on the CPU, for s (B, D), also of other frames."""
+    check_type(Tensor, frames=frames, static=static)
     if isinstance(model, SequenceModel):  # a stand-in of one's own may be anything
         check_type(UnorderedFrames, model=model)
         model.check_tensor("static", static, (len(frames), model.code_sizes["static"]))

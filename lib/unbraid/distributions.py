@@ -39,6 +39,7 @@ class DiagonalGaussian:
     @classmethod
     def from_outputs(cls, outputs: Tensor) -> Self:
         """Mean and log-variance (..., d) from a network's outputs (..., 2 d)."""
+        check_type(Tensor, outputs=outputs)
         return cls(*outputs.chunk(2, -1))
 
     @property
@@ -72,6 +73,7 @@ class DiagonalGaussian:
 
 def standard_normal_like(tensor: Tensor) -> DiagonalGaussian:
     """N(0, I) with the shape, type and device of `tensor` (..., d)."""
+    check_type(Tensor, tensor=tensor)
     return DiagonalGaussian.made(torch.zeros_like(tensor), torch.zeros_like(tensor))
 
 

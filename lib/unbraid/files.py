@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import glob
 import hashlib
 import os
 import shutil
@@ -20,9 +19,11 @@ FREE = "see that you may write here and nothing else has it open, or name anothe
 
 def write_atomically(path: Path | str, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part of either."""
-    from unbraid.checks import check_path  # imported lazily, because commands' help needs no NumPy
+    # imported lazily, because commands' help needs no NumPy
+    from unbraid.checks import check_path, check_type
 
     check_path(path=path)
+    check_type((bytes, bytearray), content=content)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -31,7 +32,7 @@ def write_atomically(path: Path | str, content: bytes) -> None:
         if path.exists():
             with contextlib.suppress(OSError):  # Shares of other systems have no modes.
                 shutil.copymode(path, temporary)
-            sweep(path)
+            sweep(path.parent, path.name)
         os.replace(temporary, path)
     except OSError as error:  # Of a full disk the system does not say which file met it.
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -43,11 +44,16 @@ def write_atomically(path: Path | str, content: bytes) -> None:
             temporary.unlink()
 
 
-def sweep(path: Path) -> None:
-    """Remove what was being written of a file a day ago or earlier, by killed processes."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"):
+def sweep(folder: Path, *names: str, age: float = DAY) -> None:
+    """Remove what processes that were killed so many seconds ago left of files of a folder.
+
+    names: of these files; by default of all.
+    """
+    for left in folder.glob(".*.*"):  # as `write_atomically` calls it
+        name, _, number = left.name[1:].rpartition(".")
+        is_left = number.isdigit() and name in (names or [name])
         with contextlib.suppress(OSError):  # Another process may be faster.
-            if time.time() - left.stat().st_mtime > DAY:
+            if is_left and time.time() - left.stat().st_mtime >= age:
                 left.unlink()
 
 

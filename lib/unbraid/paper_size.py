@@ -6,7 +6,7 @@ It is the one of REPRODUCTION.md, whose rule is here: papers/claims.py takes it 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from unbraid.checks import check_field, check_name
+from unbraid.checks import as_array, check_field, check_list, check_name, check_number, check_type
 
 NEAR = 0.05  # of the effect, or of the published value
 LENGTH = 2 / 3  # of the paper's updates that count as its length
@@ -51,9 +51,14 @@ def print_verdict(source: str, rows: Sequence[Row], share: float, by_bar: bool =
     share: of the paper's updates; a model without any is refused, as of a checkpoint that is not
     there. by_bar: the numbers are our own bar, as the paper has none.
     """
+    check_number(share=share)
     check_field(share > 0, "share", "some updates; is there a checkpoint of this model?", share)
     reached = []
-    for title, ours, wanted, better, tolerance in (Row(*row) for row in rows):
+    for row in check_list("rows", rows, "a list of Row"):
+        check_type(Row, rows=row)
+        title, ours, wanted, better, tolerance = row
+        kinds = {as_array(each).dtype.kind for each in (ours, wanted)}
+        check_field(kinds <= {*"biuf"}, f"rows, {title}", "two numbers", (ours, wanted))
         check_name("better", better, ("", "higher", "lower"))
         near = NEAR * abs(wanted) if tolerance is None else tolerance
         reached.append(is_reached(ours, wanted, better, 0.0 if by_bar else near))

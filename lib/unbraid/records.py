@@ -6,8 +6,11 @@ results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,r
 
 import hashlib
 import json
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 
+from unbraid import checks
 from unbraid.checks import ResultsError, check_field, check_json, check_path, check_type
 from unbraid.data.fetch import repository_root
 from unbraid.files import write_atomically
@@ -24,10 +27,16 @@ def results() -> Path:
     return root / "results"
 
 
+def choose_folder(name: str, folder: Path | str | None) -> Path:
+    """The folder that is given, or that of results; refuses a name that is no text."""
+    check_type(str, name=name)
+    check_type((str, PathLike, type(None)), folder=folder)
+    return Path(folder or results())
+
+
 def weights(name: str, folder: Path | str | None = None) -> Path:
     """The file of weights of a run, such as "unordered/faces/quick/unordered-seed0", for `load`."""
-    check_type(str, name=name)
-    folder = Path(folder or results())
+    folder = choose_folder(name, folder)
     is_inside = (folder / name).resolve().is_relative_to(folder.resolve())
     check_field(is_inside, "name", f"a run inside {folder.name}/", repr(name))
     return folder / f"{name}.safetensors"
@@ -35,7 +44,7 @@ def weights(name: str, folder: Path | str | None = None) -> Path:
 
 def read_record(name: str, folder: Path | str | None = None) -> dict:
     """The record of the run that `weights` names. `ResultsError` if it is missing or damaged."""
-    path = Path(folder or results()) / f"{name}.run.json"
+    path = choose_folder(name, folder) / f"{name}.run.json"
     record = read_json(path)
     if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
         raise ResultsError(f"{path}: expected settings and a digest of weights, found others")
@@ -48,7 +57,7 @@ def read_metrics(name: str, folder: Path | str | None = None) -> dict:
     An entry has the mean over seeds of each figure and, in "by_seed", those of each seed;
     "protocol" says how they were measured. Raises as `read_record`.
     """
-    return read_json(Path(folder or results()) / name / "metrics.json")
+    return read_json(choose_folder(name, folder) / name / "metrics.json")
 
 
 def digest_content(metrics: dict) -> str:
@@ -74,6 +83,7 @@ def read_csv(path: Path) -> list[dict[str, float]]:
     """Read a CSV of numbers as a list of rows; a missing or damaged file is a ResultsError."""
     import pandas as pd
 
+    check_path(path=path)
     try:
         table = pd.read_csv(path).astype(float)
         check_field(not table.isna().to_numpy().any(), "cells", "a number in each", "empty ones")
@@ -93,8 +103,10 @@ def as_csv(rows: list[dict]) -> bytes:
     """Rows with one set of names as a CSV file, floats with six digits."""
     import pandas as pd
 
-    is_table = rows and all(row.keys() == rows[0].keys() for row in rows)
-    check_field(is_table, "rows", "one or more, of the same names", "others" if rows else "none")
+    given = checks.check_list("rows", rows, "a list of dicts")
+    check_type(Mapping, **{f"rows[{number}]": row for number, row in enumerate(given)})
+    is_table = given and all(row.keys() == given[0].keys() for row in given)
+    check_field(is_table, "rows", "one or more, of the same names", "others" if given else "none")
     table = pd.DataFrame(rows)
     return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
 

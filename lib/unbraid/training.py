@@ -154,12 +154,13 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     check_field(can_learn, "model", "weights that require a gradient", "none")
     is_outside = not any(weight.is_inference() for weight in weights)
     check_field(is_outside, "model", "weights made outside of torch.inference_mode", "others")
-    # A callback that was not given passes the check as any function does.
-    calls = {name: given[name] or print for name in ("report", "on_progress")}
-    check_type(Callable, draw=given["draw"], **calls)  # type: ignore[arg-type]
     expected = "a sampler, which is made with its data"
     check_field(not isinstance(given["draw"], type), "draw", expected, given["draw"])
-    check_type(Mapping, weights=given["weights"] or {}, identity=given["identity"] or {})
+    checks.check_function("count", "generator", draw=given["draw"])
+    for name, argument in {"report": "row", "on_progress": "share"}.items():
+        if given[name] is not None:
+            checks.check_function(argument, **{name: given[name]})
+    check_type((Mapping, type(None)), weights=given["weights"], identity=given["identity"])
     check_type(bool, replay=given["replay"])
     checks.check_json("identity", given["identity"])
     checks.check_json("draw.digests", getattr(given["draw"], "digests", None))
@@ -180,7 +181,8 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     check_field(are_decays, "betas", "two numbers from 0 to below 1", given["betas"])
     if given["gradient_norm"] is not None:
         check_number(0, gradient_norm=given["gradient_norm"])
-    checks.check_path(checkpoint=given["checkpoint"] or "run.ck")
+    if given["checkpoint"] is not None:
+        checks.check_path(checkpoint=given["checkpoint"])
     values = {"learning_rate": check_curve("learning_rate", given["learning_rate"], 0)}
     check_field(max(values["learning_rate"]) > 0, "learning_rate", "values above 0", 0)
     for name, weight in (given["weights"] or {}).items():
@@ -193,6 +195,7 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
 def choose_accelerator(accelerator: str) -> str:
     """The type of the device to train on; refuses other names and what this machine lacks."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    check_type(str, accelerator=accelerator)
     if accelerator == "auto":
         return "cuda" if there["cuda"] else "cpu"
     names = ["cpu", *(name for name in there if there[name])]
@@ -361,4 +364,5 @@ def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, T
 
 def read_rows(checkpoint: Path | str) -> list[dict]:
     """The training curve in a checkpoint; no rows where there is no file."""
+    checks.check_path(checkpoint=checkpoint)
     return read_checkpoint(Path(checkpoint))[0] if Path(checkpoint).exists() else []

@@ -15,6 +15,8 @@ from unbraid.checks import (
     check_field,
     check_named,
     check_names,
+    check_path,
+    given_array,
     measurable_array,
     number_groups,
     to_index,
@@ -39,6 +41,7 @@ def read_arrays(path: Path | str, field: str) -> Arrays:
     such as "codes", with which messages begin. Raises ValueError for a file that is missing, of
     another kind, damaged, empty, or that holds Python objects.
     """
+    check_path(path=path)
     path = Path(path)
     kind = "a folder" if path.is_dir() else "nothing"
     check_field(path.is_file(), field, "a file", f"{kind} at {path}")
@@ -159,7 +162,7 @@ def check_inputs(
     expected = f"{FEWEST} sequences or more"
     check_field(count >= FEWEST, "codes, factors", expected, f"{count}; bring {FEWEST} or more")
     steps = {code.shape[1] for code in arrays.values() if code.ndim == 3}
-    given = {name: as_array(values, f"factor {name!r}") for name, values in factors.items()}
+    given = {name: given_array(f"factor {name!r}", values) for name, values in factors.items()}
     lengths = {name: len(values) for name, values in (arrays | given).items() if values.ndim}
     is_one = len(set(lengths.values())) == 1
     check_field(is_one, "codes, factors", "one row for each sequence in all", lengths)

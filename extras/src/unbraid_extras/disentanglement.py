@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
+from unbraid import checks
 from unbraid.checks import as_array, check_field, check_seed, check_whole, number_groups
 from unbraid.measures.information import prepare, ross_bits
 from unbraid.measures.leakage import differs, held_out_mask, parse_inputs
@@ -34,6 +35,7 @@ from unbraid_extras.arrays import LARGEST_SEED, Named
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
 TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
 BLOCK_ROWS = 1500  # behind the information of a block, whose neighbours are slow to find
+FEWEST_OF_CLASS = 4  # of each class in a sample of rows, if it has as many
 QUANTILES = 10  # classes of a continuous factor
 ACTIVE = 1 / 20  # of the information in the fullest row: a row with less is not active
 
@@ -253,15 +255,21 @@ def normalised_information(
 def block_bits(block: np.ndarray, classes: Columns) -> list[float]:
     """Bits between a block (N, d) and factors on random rows, with four of each rare class."""
     order = np.random.default_rng(0).permutation(len(block))
-    sample = order[:BLOCK_ROWS]
-    for factor in classes:
-        if (np.bincount(factor[sample]) > 1).sum() < 2:
-            few = [order[factor[order] == label][:4] for label in np.unique(factor)]
-            sample = np.union1d(sample, np.concatenate(few))
-    sample = np.sort(sample)
+    sample = np.sort(draw_rows(classes, BLOCK_ROWS, order))
     part = block[sample]
     part = part[:, np.ptp(part, axis=0) > 0]
     return ross_all(part, [factor[sample] for factor in classes], raw=True)
+
+
+def draw_rows(factors: Columns, most: int, order: np.ndarray) -> np.ndarray:
+    """The first `most` rows of an order, and at least four of each class, or all that it has."""
+    is_drawn = np.arange(len(order)) < most
+    for values in factors:
+        numbers = checks.to_index("factor", values)[order]
+        if FEWEST_OF_CLASS * (numbers.max() + 1) <= most and values.dtype.kind != "f":
+            for number in range(numbers.max() + 1):
+                is_drawn[np.flatnonzero(numbers == number)[:FEWEST_OF_CLASS]] = True
+    return order[is_drawn]
 
 
 def ross_all(x: np.ndarray, classes: Columns, raw: bool = False) -> list[float]:

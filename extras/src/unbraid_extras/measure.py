@@ -18,21 +18,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
-from unbraid.checks import check_field, check_seed, check_type, number_groups, to_index
+from unbraid.checks import (
+    check_field,
+    check_function,
+    check_seed,
+    check_type,
+    number_groups,
+    to_index,
+)
 from unbraid.measures.doubts import doubt_index, doubt_matrix, doubt_spellings
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import LeakageMatrix, shuffle_groups
 from unbraid.support.readable import Readable
 
 from unbraid_extras.arrays import LARGEST_SEED, MADE_BY, Arrays, Named, check_inputs
-from unbraid_extras.disentanglement import ross_all, scores
+from unbraid_extras.disentanglement import draw_rows, ross_all, scores
 from unbraid_extras.verdict import INPUTS, Probes, Verdict, assign_codes, decide, write
 
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
 SHUFFLED_ROWS = 2000  # at most behind a score of shuffled factors
 FEWER_TREES = 8  # of their forests, where a small number is all that is asked for
 MOST_CLASSES = 20  # of whole numbers: more may be measured
-FEWEST_OF_CLASS = 4  # of each class in a sample of rows, if it has as many
 ALIKE = 0.9  # the least share of rows with equal codes that have equal factors, of copies
 ROWS = "more rows of each class"
 GAPS = f"two units, classes alone as factors, and {ROWS}"
@@ -180,7 +186,8 @@ def measure(
     Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
     alone. Raises ValueError, with its name, for an array that cannot be measured.
     """
-    check_type((Callable, type(None)), on_verdict=on_verdict)
+    if on_verdict is not None:
+        check_function("report", on_verdict=on_verdict)
     report, flat, still, numbers = judge(codes, factors, dynamic=dynamic, groups=groups, seed=seed)
     if on_verdict:
         on_verdict(report)
@@ -283,17 +290,6 @@ def find_copies(codes: Arrays, factors: Arrays) -> np.ndarray:
     return is_copy if is_copy.any() and is_alike and any(is_fine) else np.zeros(count, bool)
 
 
-def draw_rows(factors: Arrays, most: int, order: np.ndarray) -> np.ndarray:
-    """The first `most` rows of an order, and at least four of each class, or all that it has."""
-    is_drawn = np.arange(len(order)) < most
-    for name, values in factors.items():
-        numbers = to_index(name, values)[order]
-        if FEWEST_OF_CLASS * (numbers.max() + 1) <= most and values.dtype.kind != "f":
-            for number in range(numbers.max() + 1):
-                is_drawn[np.flatnonzero(numbers == number)[:FEWEST_OF_CLASS]] = True
-    return order[is_drawn]
-
-
 # ---- measures
 
 
@@ -308,7 +304,7 @@ def estimate_information(
     said: dict[str, list[str]] = {}
     random = np.random.default_rng(seed)
     order = random.permutation(len(next(iter(factors.values()))))
-    rows = draw_rows(factors, INFORMATION_ROWS, order)
+    rows = draw_rows([*factors.values()], INFORMATION_ROWS, order)
     if groups is not None and len(np.unique(groups)) < len(groups):
         rows = order[np.unique(groups[order], return_index=True)[1]]
     for name, code in codes.items():
@@ -343,7 +339,7 @@ def score(
 ) -> tuple[Pair, Pair, list[str]]:
     """All scores, by code and by unit, beside those of shuffled factors; and doubts."""
     random = np.random.default_rng(seed)
-    rows = draw_rows(factors, SHUFFLED_ROWS, random.permutation(len(groups)))
+    rows = draw_rows([*factors.values()], SHUFFLED_ROWS, random.permutation(len(groups)))
     order = shuffle_groups(to_index("groups", groups[rows]), random)
     some = {name: code[rows] for name, code in codes.items()}
     others = {name: values[rows][order] for name, values in factors.items()}

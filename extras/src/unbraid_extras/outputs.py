@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import platform
 import re
@@ -13,14 +12,13 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from unbraid import __version__
 from unbraid.checks import check_field
-from unbraid.files import digest
+from unbraid.files import digest, sweep
 
 HEAD = 4096  # bytes of a file in which it says what made it, at its beginning
 BEGINS = r'\s*(?:{\s*"made_by":\s*|<!doctype html>(?:\s*<(?:html|meta charset)[^>]*>){2}\s*'
@@ -55,12 +53,7 @@ def check_outputs(
         except OSError as error:
             expected = "a folder that can be written into"
             raise ValueError(f"{folder}: expected {expected}, found {error.strerror}") from None
-    for target in targets:
-        for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
-            # As `files.write_atomically` names it: a dot, the name, the number of the process.
-            if re.fullmatch(r"[.]\d{1,7}", path.suffix) and path.is_file():
-                with suppress(OSError):
-                    path.unlink()
+        sweep(folder, *(target.name for target in targets if target.parent == folder), age=0)
 
 
 def is_made_by(path: Path, made_by: str) -> bool:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from unbraid import checks
 from unbraid.checks import check_field, check_name, check_names, check_seed, check_whole, fold
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
@@ -101,6 +103,9 @@ class Reading:
         check_name("size", self.size, (8, 16, 32, 64, 128, 256))
         check_name("fit", self.fit, ("crop", "pad"))
         check_seed(self.seed)
+        texts = {"id_column": self.id_column, "time_column": self.time_column, "group": self.group}
+        checks.check_type((str, PathLike, type(None)), labels=self.labels)
+        checks.check_type((str, type(None)), **texts)
         check_whole(2, length=2 if self.length is None else self.length)
         check_whole(1, stride=1 if self.stride is None else self.stride)
 
@@ -122,11 +127,12 @@ def load(path: Path | str, **options: Any) -> OwnData:
     of several films more; what is not free is refused before.
     Raises `ValueError` in one sentence that names the file and the remedy.
     """
-    check_field(isinstance(path, str | Path), "path", "a folder or a file", type(path).__name__)
+    checks.check_path(path=path)
+    check_names("options", options, [each.name for each in fields(Reading)])
     how, path = Reading(**options), Path(path)
     raw = add_label_file(find(path, how), path, how)
     labels = own_tables.encode_labels(raw.static), own_tables.encode_labels(raw.dynamic)
-    check_names("dynamic", how.dynamic or (), [*labels[0], *labels[1]])
+    check_names("dynamic", () if how.dynamic is None else how.dynamic, [*labels[0], *labels[1]])
     parts = draw_parts(raw, labels[0], how)
     how = choose_clips(raw, parts, how)
     check_memory(raw, how)

@@ -78,9 +78,8 @@ class Page:
                 check_inputs(self.sample, {name: values}, None, self.group)
                 self.factors[name] = values
             except ValueError as error:
-                self.obstacles[name] = (
-                    str(error).partition(";")[0].removeprefix(f"factor {name!r}: ")
-                )
+                said = str(error).partition(";")[0]
+                self.obstacles[name] = said.removeprefix(f"factor {name!r}: ")
         means = (average(part.frames, part.observed) for part in parts)
         self.sample["inputs_mean"] = torch.cat([shrink(mean) for mean in means])
         if isinstance(self.model, SingleElement):

@@ -265,10 +265,8 @@ def index_steps(table: pd.DataFrame, file: str, key: str, time: str) -> tuple[pd
     """A table with an index of names and times, each pair once, and a note, or "" without one."""
     where = f"{file}, {time}"
     table = table.assign(**{time: read_times(table[time], where)})
-    once = ~table.duplicated([key, time])
-    check_column(
-        once, where, f"each time once for each {key}{tell_apart(table, key, time)}", "a second"
-    )
+    expected = f"each time once for each {key}{tell_apart(table, key, time)}"
+    check_column(~table.duplicated([key, time]), where, expected, "a second")
     table, note = join_times(table, key, time)
     return table.set_index([key, time]), note
 

@@ -129,10 +129,9 @@ def check_names(cells: list[str], where: str, key: str | None) -> list[str]:
     for number, name in enumerate(names):
         expected = "a name for each column (of pandas, index=False leaves out row numbers)"
         check_field(name or not number, where, expected, f"none for column {number + 1}")
-        expected = (
-            "names that differ (several lines of names? header=[0, 1, 2] reads three, join them)"
-        )
-        check_field(name not in names[:number], where, expected, f"{name!r} twice")
+        remedy = "several lines of names? header=[0, 1, 2] reads three, join them"
+        expected, found = f"names that differ ({remedy})", f"{name!r} twice"
+        check_field(name not in names[:number], where, expected, found)
     return names
 
 

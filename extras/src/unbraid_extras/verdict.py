@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from unbraid.checks import to_index
 from unbraid.measures import leakage
-from unbraid.measures.leakage import POOLINGS, LeakageMatrix
+from unbraid.measures.leakage import POOLINGS, Factor, LeakageMatrix
 
 from unbraid_extras.arrays import Arrays
 from unbraid_extras.disentanglement import as_classes, count_nats
@@ -33,9 +33,7 @@ FEWEST_PERMUTATIONS = 1999  # of the factors: enough to correct for 20 cells
 MOST_PERMUTATIONS = 9999  # enough for 100 cells; more would take much time and memory
 FLIPS = 9999  # draws of signs behind a comparison
 SHUFFLES = 999  # behind the bits that two factors share
-INPUTS = re.compile(
-    r"inputs(?:_(.+)_(frame|step|window)|_.+)?"
-)  # names of arrays that are no codes
+INPUTS = re.compile(r"inputs(?:_(.+)_(frame|step|window)|_.+)?")  # arrays that are no codes
 PROBES = ("linear", "nonlinear", "forest")  # that read a baseline
 # As readable as a code is made by a network, inputs are to trees at best.
 FOREST: dict[str, Any] = {"n_estimators": 100, "min_samples_leaf": 2, "random_state": 0}
@@ -92,6 +90,8 @@ class Probes:
         values = [target.values for target in self.targets.values()]
         random = np.random.default_rng(np.random.SeedSequence(self.seed).spawn(1)[0])
         self.held_out = leakage.held_out_mask(TEST, self.numbers, random, values)
+        nothing = np.zeros((len(self.numbers), 1, 1))
+        self.constants = {n: self.find_losses(nothing, n, PROBES[:1]) for n in self.factors}
         self.inputs = [name for name in self.arrays if INPUTS.fullmatch(name)]
         codes = {name: code for name, code in self.arrays.items() if name not in self.inputs}
         self.codes = [*codes]
@@ -152,8 +152,7 @@ class Probes:
 
     def weigh(self, name: str, losses: np.ndarray) -> Cell:
         """The skill behind losses (n,) of a baseline, with its limits."""
-        constant = self.find_losses(np.zeros((len(self.numbers), 1, 1)), name, PROBES[:1])
-        groups = to_index("groups", self.numbers[self.held_out])
+        constant, groups = self.constants[name], to_index("groups", self.numbers[self.held_out])
         pair = np.stack([np.bincount(groups, weights=each) for each in (losses, constant)])
         loss, base = pair[:, None] / np.bincount(groups).mean()
         [[low, high]] = leakage.skill_limits(loss, base, self.seed).tolist()
@@ -162,7 +161,7 @@ class Probes:
 
     def share_bits(self, first: str, second: str) -> tuple[float, float]:
         """The bits that two factors share in the data, less those of chance, and a p-value."""
-        columns = [as_numbers(self.factors[name]) for name in (first, second)]
+        columns = [as_numbers(self.targets[name]) for name in (first, second)]
         steps = max(column.shape[1] for column in columns)
         one, other = (np.broadcast_to(each, (len(each), steps)) for each in columns)
         random, index = np.random.default_rng(0), to_index("groups", self.numbers)
@@ -185,7 +184,7 @@ class Probes:
                 known[f"the single {part} that it reads"] = self.rows[array]
         for other, places in self.own.items():
             if code in places and self.share_bits(name, other)[1] <= SIGNIFICANCE:
-                known[other] = as_inputs(self.factors[other])
+                known[other] = as_inputs(self.targets[other])
         if len(known) > 1:
             known[" and ".join(known)] = np.concatenate([*known.values()], 2)
         steps = [f"{home}, frames" for home in self.own[name] if f"{home}, frames" in self.rows]
@@ -367,19 +366,16 @@ def clear_pairs(matrix: LeakageMatrix, level: float) -> set[Pair]:
     return {(names[row], matrix.columns[column]) for row, column in np.argwhere(clear)}
 
 
-def as_numbers(values: np.ndarray) -> np.ndarray:
+def as_numbers(target: Factor) -> np.ndarray:
     """A factor (N,) or (N, T) as class numbers (N, 1) or (N, T)."""
-    flat = values.ravel()
-    numbers = as_classes(flat) if values.dtype.kind == "f" else to_index("factor", flat)
-    return numbers.reshape(len(values), -1)
+    return as_classes(target.values.ravel()).reshape(len(target.values), -1)
 
 
-def as_inputs(values: np.ndarray) -> np.ndarray:
+def as_inputs(target: Factor) -> np.ndarray:
     """A factor as the inputs of a probe (N, 1, p), classes with a unit for each."""
-    if values.dtype.kind == "f":
-        return values.reshape(len(values), 1, -1)
-    numbers = as_numbers(values)
-    return np.eye(numbers.max() + 1)[numbers].reshape(len(values), 1, -1)
+    values = target.values
+    units = np.eye(values.max() + 1)[values] if target.kind == "classes" else values
+    return units.reshape(len(values), 1, -1)
 
 
 def write(array: str) -> str:

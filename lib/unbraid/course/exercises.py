@@ -125,6 +125,7 @@ EXPECTATIONS: dict[str, Expectation] = {}
 
 def expect(exercise: str, value: object = None, **how: Any) -> None:
     """Say what an answer must be, by `Expectation`; ValueError if a mistake gets another reply."""
+    check_type(str, exercise=exercise)
     EXPECTATIONS[exercise] = expectation = Expectation(value, **how)
     for wrong, why in expectation.mistakes:
         verdict = check(exercise, wrong)

@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
+from unbraid import checks
 from unbraid.checks import check_field, check_names, check_type, check_whole, refuse
 from unbraid.course.images import (
     Hand,
@@ -61,6 +62,7 @@ def film(
     names: a word or two to the left of each row.
     """
     check_whole(1, rows=rows, scale=scale, milliseconds=milliseconds)
+    titles, names = checks.check_list("titles", titles), checks.check_list("names", names)
     steps, stills = as_clips("clips", clips).swapaxes(0, 1), np.ravel(still).tolist()
     if len(titles) * rows not in (0, len(clips)):
         refuse("titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
@@ -139,8 +141,8 @@ def animate(
 
     still: the number of the figure that stands for the film, by default the last.
     """
-    check_type(Callable, draw=draw)  # type: ignore[arg-type]
-    check_whole(1, count=count)
+    checks.check_function("number", draw=draw)
+    check_whole(1, count=count, milliseconds=milliseconds)
     still = count - 1 if still is None else still
     check_whole((0, count - 1), still=still)
     pictures: list[np.ndarray] = []
@@ -179,8 +181,10 @@ def explore(
     from IPython.display import display
 
     check_type(Callable, draw=draw)  # type: ignore[arg-type]
+    checks.check_list("prepared", prepared, "a list of dicts of arguments")
     names = list(dict.fromkeys(chain.from_iterable(prepared)))  # of the arguments that differ
     check_names("prepared", names, controls)
+    check_names("controls", controls, signature(draw).parameters)
     usual = {name: each.default for name, each in signature(draw).parameters.items()}
     if is_watched():
         from ipywidgets import interact

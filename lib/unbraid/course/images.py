@@ -21,7 +21,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from unbraid.checks import as_array, check_field, check_whole, finite_array, refuse
+from unbraid.checks import as_array, check_field, check_type, check_whole, finite_array, refuse
 from unbraid.data.fetch import repository_root
 
 if TYPE_CHECKING:
@@ -75,8 +75,9 @@ def find_beside_notebooks(path: str | Path) -> Path:
 
 def describe(alt: str) -> str:
     """A sentence as it is, or the one that notebooks/figures/alt.toml has under this key."""
-    if " " not in str(alt):
-        part, _, key = str(alt).partition(".")
+    check_type(str, alt=alt)
+    if " " not in alt:
+        part, _, key = alt.partition(".")
         file = find_beside_notebooks("figures/alt.toml")
         text = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
         check_field(text, "alt", "a sentence, or a key of figures/alt.toml", f"{alt!r}")

@@ -94,7 +94,7 @@ def grid(
     xlabel: str = "frame",
 ) -> Axes:
     """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from 1."""
-    frames, labels = as_clips("sequences", sequences), list(labels)
+    frames, labels = as_clips("sequences", sequences), checks.check_list("labels", labels)
     rows, length = frames.shape[:2]
     check_field(len(labels) in (0, rows), "labels", f"one for each of {rows} rows", labels)
     size = (0.75 * length + (1.3 if labels else 0.2), 0.75 * rows + 0.45)
@@ -150,9 +150,10 @@ def heatmap(
     values = values.astype(float)
     check_field(not np.isinf(values).any(), "matrix", "no infinity (NaN stays blank)", "some")
     checks.check_number(0, high=high)
-    check_whole(0, digits=digits or 0)
+    check_whole(0, digits=0 if digits is None else digits)
     for name, names, count in zip(("rows", "columns"), (rows, columns), values.shape, strict=True):
-        check_field(len(names) in (0, count), name, f"{count} names or none", names)
+        given = checks.check_list(name, names)
+        check_field(len(given) in (0, count), name, f"{count} names or none", names)
     ax = choose_axes(ax, 1.2 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2)
     look: dict[str, Any] = {"vmin": 0, "vmax": high, "cmap": "cividis", "square": True}
     if diverging:
@@ -186,7 +187,8 @@ def leakage(
     written in italics and in brackets.
     """
     check_field(not hasattr(value, "p_value"), "value", "an array, as matrix.value", "the matrix")
-    values = np.asarray(value, dtype=float)
+    values = checks.given_array("value", value)
+    check_field(values.dtype.kind in "biuf", "value", "numbers (R, F)", values.dtype)
     for name, given, more in (("limits", limits, (2,)), ("p_values", p_values, ())):
         if given is not None and np.shape(given) != (*values.shape, *more):
             refuse(name, (*values.shape, *more), np.shape(given))
@@ -219,7 +221,9 @@ def ink(ax: Axes, value: float) -> dict[str, Any]:
 
 def blocks(ax: Axes, sizes: Sequence[int]) -> None:
     """Draw the borders of blocks of the given sizes over a square heat map of units."""
-    check_field(np.ndim(sizes) == 1 and np.min(sizes, initial=1) > 0, "sizes", "a list", sizes)
+    for size in checks.check_list("sizes", sizes):
+        check_whole(1, sizes=size)
+    check_type(Axes, ax=ax)
     for edge in np.cumsum(sizes)[:-1] - 0.5:
         ax.axhline(edge, color="black", linewidth=1)
         ax.axvline(edge, color="black", linewidth=1)
@@ -231,6 +235,7 @@ def panel(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     (a) is for a traversal, (b) for swaps beside reconstructions, (c) for correlations, and (d) for
     bits, with their shuffles and with a leak that was planted.
     """
+    check_field(len(checks.check_list("titles", titles)) == 4, "titles", "four", titles)
     figure = plt.figure(figsize=(9.8, 7))
     above, below = figure.subfigures(2, squeeze=False).flat
     axes = [*above.subplots(1, 2, width_ratios=[5, 3]), *below.subplots(1, 2)]

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import torch._dynamo  # noqa: F401 - else the optimiser loads it, seconds before the first figure
 from matplotlib.figure import Figure
 
-from unbraid.checks import check_type, check_whole
+from unbraid.checks import check_function, check_type, check_whole
 from unbraid.course import plots
 from unbraid.course.images import Hand
 from unbraid.support.progress import is_watched
@@ -33,7 +33,7 @@ def watch(
     alt: as in `plots.show`. updates: how many steps there are, for the number above the figure.
     """
     check_type(Iterable, training=training)
-    check_type(Callable, draw=draw)  # type: ignore[arg-type]
+    check_function(draw=draw)
     check_whole(0, updates=updates)
     place, step = uuid4().hex, 0
 

@@ -9,7 +9,6 @@ import hashlib
 import io
 import os
 import shutil
-import time
 import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.checks import check_field, check_name, check_names, refuse
-from unbraid.files import DAY, write_atomically
+from unbraid.files import sweep, write_atomically
 
 
 class DataError(RuntimeError):
@@ -170,7 +169,8 @@ def _download(source: Source, missing: list[str], folder: Path) -> None:
     """Bring files into a folder: those in the archive, then the others one by one."""
     import pooch
 
-    _sweep(folder)
+    for place in {(folder / file).parent for file in missing}:
+        sweep(place)
     # Without the header some servers send a .gz file unpacked.
     bring = pooch.HTTPDownloader(timeout=20.0, headers={"Accept-Encoding": "identity"})
     left = list(missing)
@@ -213,10 +213,3 @@ def _keep(source: Source, file: str, content: bytes, folder: Path) -> bool:
         with contextlib.suppress(OSError):  # Shares of other systems have no modes.
             os.chmod(folder / file, 0o644)  # for all users of a cache
     return is_right
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what was being written a day ago or earlier, when a fetch was killed."""
-    for path in [*folder.rglob("tmp*"), *folder.rglob(".*.*")]:
-        if path.is_file() and time.time() - path.stat().st_mtime > DAY:
-            path.unlink()

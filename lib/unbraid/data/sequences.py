@@ -77,6 +77,7 @@ class Sequences(Readable):
         fields = vars(self)  # A frozen dataclass does not let its attributes be assigned.
         check_type(dict, labels=self.labels)
         check_type(Mapping, classes=self.classes)
+        check_type(str, split=self.split, provenance=self.provenance)
         for names in ("static", "dynamic"):
             fields[names] = check_names(names, fields[names])
         fields["frames"] = as_tensor("frames", self.frames)

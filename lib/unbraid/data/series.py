@@ -27,8 +27,8 @@ MONTH_HOURS = 672  # 28 days: as much of each month as the shortest has
 def daily_mean(values: Tensor) -> Tensor:
     """Means of each 24 hours: (N, T, ...) becomes (N, T / 24, ...)."""
     check_type(Tensor, values=values)
-    hours = values.shape[1]
-    check_field(hours % 24 == 0, "values", "whole days of 24 hours", f"{hours} hours")
+    is_whole = values.ndim > 1 and values.shape[1] % 24 == 0
+    check_field(is_whole, "values", "(N, T, ...), whole days of 24 hours", tuple(values.shape))
     return values.unflatten(1, (-1, 24)).mean(2)
 
 
@@ -36,13 +36,15 @@ def held_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarra
     """0 ... count - 1, shuffled: int(share * count) to train, the rest to validate; each sorted."""
     check_whole(1, count=count)
     check_seed(seed)
+    is_share = isinstance(share, float) and 0 < share < 1
+    check_field(is_share, "share", "a share between 0 and 1", repr(share))
     order, cut = np.random.default_rng(seed).permutation(count), int(share * count)
-    check_field(0 < share < 1, "share", "a share between 0 and 1", share)
     return np.sort(order[:cut]), np.sort(order[cut:])
 
 
 def label_times(steps: int, month: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
     """Labels of series of hours from midnight on: month (0 ... 11), season (N,); hour (N, T)."""
+    check_type(np.ndarray, month=month)
     hour = np.tile(np.arange(steps) % 24, (len(month), 1))
     return {"month": month, "season": (month + 1) % 12 // 3, **others, "hour": hour}
 
@@ -88,6 +90,8 @@ def make_series(
     parts: the rows of each split. labels: (N,) are static, (N, T) dynamic. The mask is (N, T) where
     only whole steps are missing, else (N, T, D). about: for the provenance.
     """
+    check_type(np.ndarray, values=values)
+    check_type(Mapping, parts=parts, labels=labels)
     check_name("split", split, parts)
     rows, observed = parts[split], ~np.isnan(values)
     train = values[parts["train"]].astype(np.float64)

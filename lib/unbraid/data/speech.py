@@ -106,7 +106,8 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     is mirrored. Bin k of 101 at 8 kHz, of 201 at 16 kHz, stands for 40 k Hz.
     """
     check_name("rate", rate, TRANSFORMS)
-    if chunks.ndim != 2 or not chunks.is_floating_point():
+    check_type(Tensor, chunks=chunks)
+    if chunks.ndim != 2 or not chunks.is_floating_point() or not chunks.numel():
         refuse("chunks", "floats (N, samples)", f"{chunks.dtype} {tuple(chunks.shape)}")
     size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
@@ -128,6 +129,7 @@ class SpectrumScale:
     @classmethod
     def fit(cls, train: Sequences) -> Self:
         """The scale of training chunks of magnitudes (N, T, bins)."""
+        check_type(Sequences, train=train)
         check_field(train.kind == "series", "train", "chunks (N, T, bins)", train.kind)
         least = train.frames.min()
         check_field(least >= 0, "train", "magnitudes, none below 0", f"{float(least):g}")
@@ -146,6 +148,7 @@ class SpectrumScale:
 
     def transform(self, sequences: Sequences) -> Sequences:
         """Chunks of magnitudes on this scale; what was not observed is 0."""
+        check_type(Sequences, sequences=sequences)
         frames = self.apply(sequences.frames) * sequences.observed[..., None]
         about = f"{sequences.provenance}, logarithmic and evened out"
         return replace(sequences, frames=frames, provenance=about)

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from unbraid.checks import check_name, check_names
+from unbraid.checks import check_field, check_name, check_names
 from unbraid.data.fetch import SOURCES, cache_directory, data_error, files
 from unbraid.data.sequences import Sequences
 from unbraid.support.progress import progress_bar
@@ -202,7 +202,7 @@ def draw_cells(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Itera
 
 def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:
     """Whether each attribute shows at the named poses, (poses,): some lack trousers or tops."""
-    check_names("poses", poses, POSE_NAMES)
+    check_field(check_names("poses", poses, POSE_NAMES), "poses", "one or more", "none")
     bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
     fallen = torch.tensor([name == "hurt front 4" for name in poses])
     everywhere = torch.ones_like(bare)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.model_selection import GroupShuffleSplit, cross_val_score
 
+from unbraid import checks
 from unbraid.checks import as_array, check_field, check_whole
 
 
@@ -30,8 +31,14 @@ def score_groups(
     Clips of one character share all its labels. A probe that has met the character can look them
     up, and what it then scores says nothing about a new one.
     """
-    x, y, of = as_array(values, "values"), as_array(labels, "labels"), as_array(groups, "groups")
+    x, y = as_array(values, "values"), checks.given_array("labels", labels)
+    checks.finite_array("values", x)
+    check_field(x.ndim == 2, "values", "(N, D); of one unit x[:, None]", x.shape)
+    check_field(y.shape == (len(x),), "labels", f"({len(x)},), one for each row", y.shape)
+    of = checks.number_groups("groups", groups, len(x))
     check_whole(1, splits=splits)
+    checks.check_number(test=test)
     check_field(0 < test < 1, "test", "a share of the groups, between 0 and 1", test)
+    check_field(hasattr(probe, "fit"), "probe", "one of scikit-learn, with fit", repr(probe))
     draws = GroupShuffleSplit(splits, test_size=test, random_state=seed)
     return cross_val_score(probe, x, y, groups=of, cv=draws, error_score="raise")

@@ -113,12 +113,10 @@ def doubt_independence(
     classes: class numbers (N,) that belong to the second side. Rows of a class may be alike, and
     rows may be sorted by a class or by a column: neither is a doubt.
     """
-    joint, count = np.hstack([x, y]), len(x)
-    if np.isfinite(find_gaps(joint)).mean() >= SHARE:
-        groups = int(group_copies(joint).max()) + 1
-        if groups < count and not are_kinds(groups, classes):
-            says = f"{count} rows stand in about {groups} groups of near copies, and count as if"
-            return [f"{says} each were seen by itself; {remedy}"]
+    count, groups = len(x), int(group_copies(np.hstack([x, y])).max()) + 1
+    if groups < count and not are_kinds(groups, classes):
+        says = f"{count} rows stand in about {groups} groups of near copies, and count as if"
+        return [f"{says} each were seen by itself; {remedy}"]
     first, second = follow(x), follow(y)
     if first == 0:
         return []

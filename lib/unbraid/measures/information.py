@@ -118,7 +118,7 @@ def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation
     class of n <= k members is searched for n - 1 neighbours, and a single member is left out, as in
     scikit-learn's mutual_info_classif, which covers d = 1. Doubts are those of `kraskov`.
     """
-    xs, given = as_samples("x", x), checks.as_array(labels, "labels")
+    xs, given = as_samples("x", x), checks.given_array("labels", labels)
     if given.ndim != 1 or given.dtype.kind not in "biuUSO":
         refuse("labels", "(N,) integers, booleans or strings", f"{given.dtype} {given.shape}")
     check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))

@@ -42,10 +42,12 @@ def difference_interval(ours: Mapping[int, float], others: Mapping[int, float]) 
     Limits are NaN where there are fewer than two of either; ValueError for NaN.
     """
     check_type(Mapping, ours=ours, others=others)
+    samples = [finite_array("ours", [*ours.values()]), finite_array("others", [*others.values()])]
+    are_rows = all(each.ndim == 1 and each.size for each in samples)
+    check_field(are_rows, "ours, others", "a number of one seed or more in both", (ours, others))
     shared = ours.keys() & others.keys()
     if shared and len(shared) in (len(ours), len(others)):
         return mean_interval([ours[seed] - others[seed] for seed in shared])
-    samples = [finite_array("values", [*each.values()]) for each in (ours, others)]
     difference = float(samples[0].mean() - samples[1].mean())
     counts = np.array([len(ours), len(others)])
     if counts.min() < 2:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unbraid import records
-from unbraid.checks import ResultsError, check_field, check_names, check_type, refuse
+from unbraid.checks import ResultsError, check_field, check_names, check_type, check_whole, refuse
 from unbraid.networks import evaluating, frame_encoder
 from unbraid.support.tensors import read_weights
 
@@ -52,6 +52,7 @@ class FrameJudge(nn.Module):
         check_field(fewest >= 2, "classes", "two or more for each label", self.classes)
         sizes = {"image_size": image_size, "channels": channels, "width": width}
         self.sizes = sizes | {"features": features, "hidden": hidden}
+        check_whole((1, 2**14), **self.sizes)
         self.trunk = frame_encoder(image_size, channels, width, features)
         # Convolutions run fastest in this layout.
         self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
@@ -55,10 +56,12 @@ def plant(
     check_field(rows.ndim == 2 and len(rows) > 1 and rows.size, "code", "(N, D)", rows.shape)
     width, generator = rows.shape[1], np.random.default_rng(seed)
     z = project(source, len(rows), generator)
+    units = None if units is None else checks.check_list("units", units, "unit numbers, [0, 1]")
     count = UNITS.get(how, width if units is None else len(units))
     drawn = generator.permutation(width)[:count].tolist()
     units = drawn if units is None else units
-    chosen: list[int] = [int(unit) for unit in units if 0 <= unit < width]
+    are_known = (unit for unit in units if isinstance(unit, Integral) and 0 <= unit < width)
+    chosen = [*map(int, are_known)]
     are_units = len({*chosen}) == len(units) == count > 0
     check_field(are_units, "units", f"{count} different ones below {width}", units)
 
@@ -90,7 +93,7 @@ def plant(
 
 def project(source: ArrayLike, count: int, generator: np.random.Generator) -> np.ndarray:
     """One standardised value of each row, (N,): a random projection, or a value of its class."""
-    values = checks.as_array(source, "source")
+    values = checks.given_array("source", source)
     check_field(values.shape[:1] == (count,), "source", f"{count} rows", values.shape)
     if values.dtype.kind == "f":
         columns = measurable_array("source", values).reshape(count, -1)

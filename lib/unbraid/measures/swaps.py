@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
 
-from unbraid.checks import check_field, check_whole, finite_array, refuse
+from unbraid.checks import LARGEST_BATCH, check_field, check_whole, finite_array, refuse
 
 
 class Entropies(NamedTuple):
@@ -41,7 +41,7 @@ def entropies(probabilities: ArrayLike) -> Entropies:
 
 def random_donors(count: int, seed: int = 0) -> np.ndarray:
     """A random permutation of two or more clips, (count,), none its own donor; or ValueError."""
-    check_whole(2, count=count)
+    check_whole((2, LARGEST_BATCH), count=count)
     check_whole(0, seed=seed)
     circle = np.random.default_rng(seed).permutation(count)
     return np.roll(circle, 1)[np.argsort(circle)]

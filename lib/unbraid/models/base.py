@@ -98,7 +98,7 @@ class Bound:
         weights: "log_likelihood", "kl" for all divergences or "<code>_kl" for one, and the names of
         further terms; by default 1, of further terms 0. Raises `ValueError` for any other name.
         """
-        check_type(Mapping, weights=weights or {})
+        check_type((Mapping, type(None)), weights=weights)
         weights = dict(weights or {})
         for name, weight in weights.items():
             if isinstance(weight, Tensor):
@@ -279,5 +279,6 @@ class SequenceModel(Guarded, ABC):
 
 def describe_model(model: SequenceModel) -> dict[str, object]:
     """The class of a model by its dotted name, and all fields of its config."""
+    check_field(hasattr(model, "config"), "model", "a SequenceModel", type(model).__name__)
     named = f"{type(model).__module__}.{type(model).__qualname__}"
     return {"class": named, "config": asdict(model.config)}

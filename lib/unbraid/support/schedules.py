@@ -31,6 +31,7 @@ class Schedule:
 
     def __call__(self, share: float) -> float:
         """The value after a share of the run, from 0 to 1."""
+        check_number(share=share)
         check_field(0 <= share <= 1, "share", "a share of the run, from 0 to 1", share)
         shares, values = np.array(self.knots, dtype=float).T
         return float(np.interp(share, shares, values))
@@ -39,7 +40,9 @@ class Schedule:
 def schedule_value(curve: Curve, share: float) -> float:
     """The value that a number, knots or a function has after a share of the run."""
     curve = Schedule(curve) if isinstance(curve, Sequence) else curve
-    return float(curve(share) if callable(curve) else curve)
+    value = curve(share) if callable(curve) else curve
+    check_number(curve=value)
+    return float(value)
 
 
 def check_curve(name: str, curve: Curve, least: float = -math.inf) -> list[float]:
