@@ -46,7 +46,7 @@ def test_a_difference_of_one_seed_has_no_limits_and_of_nan_there_is_none():
         found = difference_interval({0: 1.0}, others)
         assert found.mean == 0.5 and np.isnan(found[1:]).all()
     assert np.isnan(difference_interval({0: 1.0, 1: 2.0}, {2: 0.5}).high)
-    with pytest.raises(ValueError, match="values"):
+    with pytest.raises(ValueError, match="^ours: "):
         difference_interval({0: 1.0, 1: np.nan}, {2: 0.5, 3: 1.0})
 
 

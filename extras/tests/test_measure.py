@@ -160,7 +160,7 @@ def test_the_verdict_is_told_before_anything_is_scored(monkeypatch):
 
 @pytest.mark.parametrize("name, value", (("on_verdict", "print"), ("dynamic", True)))
 def test_no_function_and_no_list_are_refused_before_anything_is_read(name, value):
-    found = f"^{name}: expected .* or None, found {type(value).__name__}"
+    found = f"^{name}: expected .*, found {type(value).__name__}"
     with pytest.raises(ValueError, match=found):
         measure.measure({}, {}, **{name: value})
 

@@ -92,7 +92,9 @@ def check_names(field: str, names: Any, known: Any = None) -> tuple:
 
     known: those there are, of which the names are some; without it names have to differ.
     """
-    names = check_list(field, names, 'a list of names, ["name"]')
+    expected = 'a list of names, ["name"]'
+    check_field(not isinstance(names, str | bytes), field, expected, repr(names))
+    names = check_list(field, names, expected)
     are_names = all(isinstance(name, Hashable) for name in names)
     check_field(are_names, field, "names, each a text or a number", names)
     for name in () if known is None else names:
@@ -102,10 +104,9 @@ def check_names(field: str, names: Any, known: Any = None) -> tuple:
 
 
 def check_list(field: str, values: Any, expected: str = "a list") -> tuple:
-    """The values as a tuple; refuses text, or a single thing in the place of a list."""
-    is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes)
-    # An array or a tensor of no axes is a single number.
-    check_field(is_list and getattr(values, "ndim", 1), field, expected, shorten(repr(values)))
+    """The values as a tuple, of text its letters; refuses a single thing in the place of a list."""
+    is_list = isinstance(values, Iterable) and getattr(values, "ndim", 1) != 0  # a single number
+    check_field(is_list, field, expected, shorten(repr(values)))
     return tuple(values)
 
 

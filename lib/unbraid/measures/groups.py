@@ -35,7 +35,7 @@ def score_groups(
     checks.finite_array("values", x)
     check_field(x.ndim == 2, "values", "(N, D); of one unit x[:, None]", x.shape)
     check_field(y.shape == (len(x),), "labels", f"({len(x)},), one for each row", y.shape)
-    of = checks.number_groups("groups", groups, len(x))
+    of = checks.number_groups("groups", np.zeros(0) if groups is None else groups, len(x))
     check_whole(1, splits=splits)
     checks.check_number(test=test)
     check_field(0 < test < 1, "test", "a share of the groups, between 0 and 1", test)

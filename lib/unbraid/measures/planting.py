@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
@@ -60,8 +59,8 @@ def plant(
     count = UNITS.get(how, width if units is None else len(units))
     drawn = generator.permutation(width)[:count].tolist()
     units = drawn if units is None else units
-    are_known = (unit for unit in units if isinstance(unit, Integral) and 0 <= unit < width)
-    chosen = [*map(int, are_known)]
+    numbers = [unit for unit in units if isinstance(unit, int | np.integer)]
+    chosen: list[int] = [int(unit) for unit in numbers if 0 <= unit < width]
     are_units = len({*chosen}) == len(units) == count > 0
     check_field(are_units, "units", f"{count} different ones below {width}", units)
 
