@@ -150,8 +150,7 @@ def test_factors_of_steps_that_never_change_are_of_sequences_and_others_fit_the_
 def test_the_verdict_is_told_before_anything_is_scored(monkeypatch):
     codes, factors = liars()
     told = []
-    check = lambda *_: SCORED if told else pytest.fail("too early")  # noqa: E731
-    monkeypatch.setattr(measure, "score", check)
+    monkeypatch.setattr(measure, "score", lambda *_: SCORED if told else pytest.fail("early"))
     monkeypatch.setattr(measure, "estimate_information", lambda *_: ({}, ["a doubt"]))
     found = judge(codes["Collapsed"], factors, dynamic=DYNAMIC, on_verdict=told.append)
     assert told[0].findings == found.findings and found.findings[0].startswith("Collapsed")
@@ -338,6 +337,8 @@ ODD = {  # tables with names, then a label and a number; with what both doors sa
     "Windows": (b"name,hair,n\r\na,fair,1\r\nb,dark,2\r\n", ""),
     "blank lines": (b"name,hair,n\n\na,fair,1\n\nb,dark,2\n\n", ""),
     "quotes": (b'name,"hair, or fur",n\na,"fair\nish",1\nb,dark,2\n', ""),
+    "row numbers of pandas": (b",name,hair,n\n0,a,fair,1\n1,b,dark,2\n", ""),
+    "the same, read again": (b"Unnamed: 0,name,hair,n\n0,a,fair,1\n1,b,dark,2\n", ""),
     "None": (b"name,hair,n\na,None,1\nb,NA,2\n", ""),
     "long numbers": (b"name,hair,n\na,12345678901234567890123,1\nb,1,2\n", ""),
     "cells beyond": (b"name,hair\na,fair,1\nb,dark,2\n", "3 in line 2"),

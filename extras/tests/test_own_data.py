@@ -590,17 +590,6 @@ def test_names_match_in_any_unicode_form_and_without_their_ending(tmp_path):
     assert any(note.startswith("1 lines of labels.csv") for note in data.notes)
 
 
-def test_labels_may_have_the_row_numbers_of_pandas(tmp_path):
-    pictures(tmp_path)
-    labels = pd.DataFrame({"name": list("badc"), "who": list("xxyy")}, index=range(4))
-    labels.to_csv(tmp_path / "labels.csv")
-    again = pd.read_csv(tmp_path / "labels.csv")
-    for _ in range(2):
-        found = by_name(own_data.load(tmp_path), lambda split: split.labels["who"])
-        assert {name: int(label) for name, label in found.items()} == dict(a=0, b=0, c=1, d=1)
-        again.to_csv(tmp_path / "labels.csv", index=False)
-
-
 def test_labels_of_steps_follow_the_clips(tmp_path):
     lines = ["film,frame,who,number,half"]
     for film in range(4):

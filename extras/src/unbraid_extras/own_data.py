@@ -103,9 +103,8 @@ class Reading:
         check_name("size", self.size, (8, 16, 32, 64, 128, 256))
         check_name("fit", self.fit, ("crop", "pad"))
         check_seed(self.seed)
-        texts = {"id_column": self.id_column, "time_column": self.time_column, "group": self.group}
-        checks.check_type((str, PathLike, type(None)), labels=self.labels)
-        checks.check_type((str, type(None)), **texts)
+        given = ("labels", "id_column", "time_column", "group")
+        checks.check_type((str, PathLike, type(None)), **{n: getattr(self, n) for n in given})
         check_whole(2, length=2 if self.length is None else self.length)
         check_whole(1, stride=1 if self.stride is None else self.stride)
 
