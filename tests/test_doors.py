@@ -143,13 +143,13 @@ def test_both_doors_say_the_same_of_one_sample(tmp_path, capsys):
     words = ["train", "--data", str(tmp_path / "x.npz"), "--to", str(tmp_path), "--steps", "30"]
     run([*words, "--dynamic", "move"])
     asked = capsys.readouterr().out.rpartition("to measure them: python -m unbraid_extras ")[2]
-    run([*shlex.split(asked), "--html", str(tmp_path / "m.html")])
-    texts = [(tmp_path / name).read_text() for name in ("report.html", "m.html")]
+    run(shlex.split(asked))
+    texts = [(tmp_path / name).read_text() for name in ("report.html", "measured.html")]
     pages = [BeautifulSoup(text, "html.parser") for text in texts]
     ours, theirs = ([item.text for item in page.select(".verdict, .found li")] for page in pages)
     assert {*theirs} <= {*ours} and len(theirs) >= 3
     assert len({str(page.select(".cells")) for page in pages}) == 1
-    assert "Sample: 90 sequences, of which 27 are predicted" in pages[0].text
+    assert "Sample: 90 sequences; probes learn from 63 and are tested on 27." in pages[0].text
 
 
 LEVEL = {"learning_rate": 1e-3, "weights": {}}

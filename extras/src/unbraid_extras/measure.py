@@ -89,7 +89,7 @@ class Report(Readable):
         rows, tested = self.rows
         groups = f" in {self.count} groups" if self.unit == "groups" else ""
         known = f"{rows} {self.unit if not groups else 'sequences'}{groups}"
-        return f"Sample: {known}, of which {tested} are predicted by probes of the others."
+        return f"Sample: {known}; probes learn from {rows - tested} and are tested on {tested}."
 
     def factor_table(self) -> list[tuple[str, ...]]:
         """A row for each factor: what it is, and where it should be."""
@@ -306,7 +306,7 @@ def estimate_information(
     order = random.permutation(len(next(iter(factors.values()))))
     rows = draw_rows([*factors.values()], INFORMATION_ROWS, order)
     if groups is not None and len(np.unique(groups)) < len(groups):
-        rows = order[np.unique(groups[order], return_index=True)[1]]
+        rows = order[np.sort(np.unique(groups[order], return_index=True)[1])]
     for name, code in codes.items():
         code, bits[name] = code[rows][:, np.ptp(code[rows], axis=0) > 0], {}
         for factor, values in factors.items():

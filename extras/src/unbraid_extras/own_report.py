@@ -102,6 +102,7 @@ def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str] | None) 
     words = ["python", "-m", "unbraid_extras", "measure", str(codes), str(factors)]
     words += ["--dynamic", ",".join(dynamic or ())] * (dynamic is not None)
     words += ["--group", data.unit] * (group is not None)
+    words += ["--html", str(folder / "measured.html")]
     return f"{what}; to measure them: {shlex.join(words)}"
 
 

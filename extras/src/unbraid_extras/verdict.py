@@ -284,7 +284,12 @@ def describe_codes(
     if quiet and not silent:
         sentences.append(f"No factor is clearly in {', '.join(quiet)}.")
     if lost := [name for name in own if name not in known]:
-        sentences.append(f"Lost: no probe surely predicts {', '.join(lost)}.")
+        shown = {n for n, c in itertools.product(lost, probes.inputs) if probes.cells[n][c].low > 0}
+        if unseen := [name for name in lost if probes.inputs and name not in shown]:
+            said = "no probe surely predicts it from a code, nor from the inputs"
+            sentences.append(f"Undecided: {', '.join(unseen)}; {said}.")
+        if lost := [name for name in lost if name not in unseen]:
+            sentences.append(f"Lost: no probe surely predicts {', '.join(lost)}.")
     if not (supposed or any(own.values())):
         sentences.append(
             "Which code should contain which factor is not known: name one static, or give it the "
