@@ -454,6 +454,32 @@ def test_films_that_were_trimmed_are_read_whole(tmp_path):
     assert "Frames: 32 x 16, cut to the middle 16 x 16." in data.notes
 
 
+OTHERS = {  # than the picture that is read, in films of 40 frames, and what adds them
+    "Video: 4x7 90 fps.mp4": ("-metadata:s:v", "handler_name=GoPro 240 fps"),
+    "text.mkv": ("-metadata", "title=Video: 9x8, 60 fps, smpte2084, rgba, alpha_mode  : 1"),
+    "sound.mp4": ("-f", "lavfi", "-t", "9", "-i", "sine"),
+    "two.mp4": ("-f", "lavfi", "-i", "testsrc=s=64x32:d=1", "-map", "0", "-map", "1"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_texts_sound_and_further_pictures_of_a_film_change_nothing(tmp_path, name):
+    run_ffmpeg(tmp_path / name, np.array(ramp(40)), "rgb24", *OTHERS[name], "-pix_fmt", "yuv420p")
+    raw = own_files.find_films([tmp_path / name], 16, "crop")
+    assert (raw.sizes, raw.counts, raw.notes) == ({(16, 16)}, (40,), [])
+    assert abs(raw.read(0)[0].mean((1, 2, 3)) - 6 * np.arange(40)).max() < 6
+
+
+@pytest.mark.parametrize("name, codec", (("a.webm", "vp8"), ("a.mkv", "ffv1"), ("a.avi", "mjpeg")))
+def test_damage_in_the_middle_of_a_film_is_refused(tmp_path, name, codec):
+    noise = np.random.default_rng(0).integers(256, size=(40, 16, 16, 3), dtype=np.uint8)
+    run_ffmpeg(tmp_path / name, noise, "rgb24", "-c:v", codec)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:8000] + noise.tobytes()[:300] + content[8300:])
+    with pytest.raises(ValueError, match=f"{name} cannot be decoded"):
+        own_files.find_films([tmp_path / name], 16, "crop").read(0)
+
+
 @pytest.mark.parametrize("suffix", (".mp4", "", ".npz"))
 def test_frames_can_keep_all_of_their_width(tmp_path, suffix):
     wide = np.repeat(np.linspace(50, 200, 16, dtype=np.uint8), 3).reshape(1, 1, 16, 3)

@@ -34,13 +34,15 @@ SUFFIXES = {
     "recordings": (".wav", ".flac"),
 }
 FORMATS = "mov,mp4,avi,matroska,webm"  # of films but gifs; playlists, which name files, are others
-HDR = "smpte2084|arib-std-b67"  # the brightness of films of a wide range, PQ and HLG
+HDR = "Video: .*(?:smpte2084|arib-std-b67)"  # the brightness of films of a wide range, PQ and HLG
 # Of films with an alpha channel, and what lays them over grey before pixels are averaged; on some
 # the drawbox of ffmpeg 5.1 crashes.
-ALPHA = r"Video: .*\b(?:yuva|gbrap|rgba|argb|abgr|bgra|ayuv|vuya|ya\d|pal8)|alpha_mode  "
+ALPHA = r"Video: .*\b(?:yuva|gbrap|rgba|argb|abgr|bgra|ayuv|vuya|ya\d|pal8)"
 OPAQUE = "format=rgba,split[a],lutrgb=r=128:g=128:b=128:a=255[b];[b][a]overlay=format=rgb,"
 DECIMAL = r"(?<![0-9.])[0-9]+\.[0-9]+(?!\.?[0-9])|[0-9]+"  # and whole numbers; no date, no version
 REMEDY = "copy it again, save it anew, or remove it"
+# What is said of whole films: trimmed, not encoded anew, they lack what first frames refer to.
+TRIMMED = "[Rr]ef|POC|RPS|mmco|short term|keyframe|no frame|num gap|[VSP]PS|SEI|APP|dts"
 GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
 LOUDEST = 2.0**31  # sample; they may be whole numbers of 32 bits, written as floats
@@ -145,11 +147,11 @@ def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
     sizes, counts, rates, headers = zip(*found, strict=True)
 
     def read(number: int) -> Values:
-        path, header = paths[number], headers[number]
-        frames = read_film(path, size, fit, header) if header else read_gif(path, size, fit)
+        path, header, how = paths[number], headers[number], (size, fit)
+        frames = read_film(path, *how, header, counts[number]) if header else read_gif(path, *how)
         return frames, np.ones(len(frames), bool)
 
-    names, has_hdr = [path.name for path in paths], re.search(HDR, "".join(headers)) is not None
+    names, has_hdr = [path.name for path in paths], any(re.match(HDR, text) for text in headers)
     notes = ["HDR films (PQ, HLG) look pale, because their values are read as they are."] * has_hdr
     if len(known := sorted(set().union(*rates) - {0})) > 1:
         said = f"Films have {known[0]:g} to {known[-1]:g} frames a second, and each frame is a step"
@@ -174,56 +176,56 @@ def run_ffmpeg(path: Path, options: list[str], decoder: list[str]) -> subprocess
     """What ffmpeg writes on a film, what it says, and its status."""
     # Without "file:" a name with a colon would be read as a protocol.
     source = ["-hide_banner", "-format_whitelist", FORMATS, "-i", f"file:{path}"]
-    program = [find_ffmpeg(), *decoder, *source, *options]
+    # Of several pictures the first is read; what is attached to a film, as covers are, is none.
+    program = [find_ffmpeg(), *decoder, *source, "-map", "0:V:0", *options]
     return subprocess.run(program, capture_output=True, stdin=subprocess.DEVNULL)
 
 
 def read_header(path: Path) -> tuple[tuple[int, int], int, set[float], str]:
-    """Size of a film as shown, about how many frames, frames a second, and a header (no gif's)."""
+    """Size of a film as shown, how many frames, frames a second, and a header (no gif's)."""
     check_end(path)
     if path.suffix.lower() == ".gif":
         with explain(path.name), Image.open(path) as image:
             times = [frame.info.get("duration", 0) for frame in ImageSequence.Iterator(image)]  # ms
             return image.size, len(times), {1000 / time for time in times if time}, ""
-    text = run_ffmpeg(path, [], []).stderr.decode(errors="replace")
-    shape = re.search(r"Video:.*? (\d+)x(\d+)(?:,? \[?SAR (\d+):(\d+)|[ ,\n])", text)
-    if not shape:
+    # A line per frame; no line said of the output begins with a text, or the name, of a film.
+    result = run_ffmpeg(path, ["-c", "copy", "-f", "framecrc", "-"], [])
+    text = result.stderr.decode(errors="replace").replace("\r", "")
+    own = re.search(r"(?m)^  Stream #0:0.*: (Video: [^\0]*)", text.rpartition("\nOutput #0, ")[2])
+    shape = re.search(rb"#dimensions 0: (\d+)x(\d+)\n#sar 0: (\d+)/(\d+)\n", result.stdout)
+    if not own or not shape:
         reason = text.strip().rpartition("\n")[2]
         raise ValueError(f"{path.name} is no film ({reason}); {REMEDY}")
-    width, height, wide, high = (int(number or 1) for number in shape.groups())
-    width = round(width * wide / high)  # of pixels that are not square
-    if re.search(r"rotation of -?(90|270)\.", text):  # as telephones write an upright film
+    width, height, wide, high = (int(number) or 1 for number in shape.groups())
+    width, header = round(width * wide / high), own[1]  # of pixels that are not square
+    if re.search(r"(?im)^ +display ?matrix: rotation of -?(90|270)\.", header):  # of telephones
         width, height = height, width
-    form = r"Duration: (?:(\d+):(\d+):([\d.]+)|N/A)[\s\S]* ([\d.]+) fps(?:, ([\d.]+) tbr)?"
-    match = re.search(form, text)
-    found = (float(number or 0) for number in (match.groups() if match else [0] * 5))
-    hours, minutes, seconds, rate, most = found
-    count = math.ceil((3600 * hours + 60 * minutes + seconds) * rate)
-    if not count:  # A browser that records does not know how long it will.
-        # A line for each packet; the progress of ffmpeg 7.0 leaves their number out.
-        options = ["-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"]
-        count = len(re.findall(rb"^0,", run_ffmpeg(path, options, []).stdout, re.MULTILINE))
+    rates = re.match(r"Video: .* ([\d.]+) fps(?:, ([\d.]+) tbr)?", header)
+    rate, most = (float(number or 0) for number in (rates.groups() if rates else "00"))
+    count = len(re.findall(rb"\n0,[^,]*, *[^- ]", result.stdout))  # At times below 0 none is shown.
     # Far more than the mean are those of a film whose rate varies.
-    return (width, height), count, {rate, most if most > 2 * rate else rate}, text
+    return (width, height), count, {rate, most if most > 2 * rate else rate}, header
 
 
-def read_film(path: Path, size: int, fit: str, header: str) -> np.ndarray:
+def read_film(path: Path, size: int, fit: str, header: str, count: int = 0) -> np.ndarray:
     """All frames of a film, bytes (T, 3, size, size), on a grey background if it has any."""
     way, cut = {"crop": ("max", "crop={0}:{0}"), "pad": ("min", "pad={0}:{0}:-1:-1")}[fit]
     sides = (f"'{way}({size},round({size}{shape}))'" for shape in ("*dar", "/dar"))  # as shown
     scale = f"scale={':'.join(sides)}:flags=area+accurate_rnd+bitexact"
     # One plane per colour is the order in memory that models read.
-    opaque = OPAQUE * bool(re.search(ALPHA, header))
+    webm = re.search(r"(?m)^ +alpha_mode +: 1$", header)
+    opaque = OPAQUE * bool(webm or re.match(ALPHA, header))
     filters = f"{opaque}{scale},format=rgb24,{cut.format(size)},format=gbrp,shuffleplanes=2:0:1"
     output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "gbrp", "-"]
     # Of a webm file ffmpeg's own decoders leave the alpha channel out.
-    codec = ["-c:v", "libvpx-vp9" if ": vp9" in header else "libvpx"] * ("alpha_mode  " in header)
+    codec = ["-c:v", "libvpx-vp9" if header.startswith("Video: vp9") else "libvpx"] * bool(webm)
     result = run_ffmpeg(path, ["-xerror", "-loglevel", "error", *output], codec)
-    # A tear ends in a status, or in these words. What else is said is no fault: a film that was
-    # trimmed, not encoded anew, lacks frames that its first ones refer to, and is whole.
-    said = result.stderr.decode(errors="replace")
-    if result.returncode or not result.stdout or "ended prematurely" in said:
-        reason = said.partition("\n")[0] or f"{find_ffmpeg()} ended with {result.returncode}"
+    read = len(result.stdout) // (3 * size**2)
+    said = result.stderr.decode(errors="replace") or f"{read} frames, status {result.returncode}"
+    # Damage: a status, words of a decoder or of a container that is out of step, or lost frames.
+    damage = re.search(rf"(?m)^\[(?:\S*matroska|{header[7:10]})(?!.*(?:{TRIMMED})).*", said)
+    if result.returncode or damage or 4 * read <= 3 * count:
+        reason = damage[0] if damage else said.partition("\n")[0]
         raise ValueError(f"{path.name} cannot be decoded to its end ({reason}); {REMEDY}")
     return np.frombuffer(bytearray(result.stdout), np.uint8).reshape(-1, 3, size, size)
 
