@@ -170,9 +170,9 @@ def test_kinds_of_factors_are_doubted(fast):
     given |= {"skin": factors["skin"].astype(float), "age": np.arange(N) % 40}
     given["hair"] = np.array(["fair", "dark", "red"], dtype=object)[factors["hair"]]
     found = judge(codes["No leak"], given, dynamic=DYNAMIC)
-    assert (found.kinds["hair"], found.kinds["skin"]) == ("3 classes", "continuous")
+    assert (found.kinds["hair"], found.kinds["skin"]) == ("3 classes", "continuous, or classes?")
     said = [doubt.partition(":")[0] for doubt in found.doubts if "class" in doubt]
-    assert said == ["age", "static, skin", "dynamic, skin"]
+    assert sorted(said) == ["age", "skin"]
 
 
 def test_spellings_matrices_and_indices_of_a_code_book_are_doubted(fast):
@@ -559,13 +559,13 @@ def test_mistakes_end_in_one_message(monkeypatch, tmp_path):
 
 def test_a_factor_may_be_left_out(tmp_path, capsys):
     np.savez(tmp_path / "codes.npz", static=CODE)
-    np.savez(tmp_path / "factors.npz", kind=GOOD, always=0 * GOOD)
+    np.savez(tmp_path / "factors.npz", kind=GOOD, **{"no, always": 0 * GOOD})
     words = ["measure", *(str(tmp_path / f"{name}.npz") for name in ("codes", "factors"))]
-    with pytest.raises(ValueError, match="factor 'always': .*leave it out .--leave-out."):
+    with pytest.raises(ValueError, match="factor 'no, always': .*leave it out .--leave-out."):
         __main__.run(words)
-    with pytest.raises(ValueError, match="leave-out: .*found 'alway'; did you mean always"):
+    with pytest.raises(ValueError, match="leave-out: .*found 'alway'; did you mean no, always"):
         __main__.run([*words, "--leave-out", "alway"])
-    __main__.run([*words, "--leave-out", "always"])
+    __main__.run([*words, "--leave-out", "no,always"])
     assert "always" not in capsys.readouterr().out
 
 

@@ -221,9 +221,20 @@ def test_series_of_other_rates_are_noted(tmp_path):
 
 
 def test_spellings_of_one_name_are_one_group_and_noted(tmp_path):
-    names = ["Ana", "ana", "Ben", "ben", "Zo\u00eb", "zoe\u0308", "Dia", "dia ", "Eva", "EVA"] * 3
+    names = [
+        "Ana",
+        "ana",
+        "Ben",
+        "b\u200ben",
+        "Zo\u00eb",
+        "zoe\u0308",
+        "Dia",
+        "dia ",
+        "Eva",
+        "E\xadVA",
+    ]
     x = np.random.default_rng(0).random((30, 3, 2))
-    data = own_data.load(arrays(x=x, who=np.array(names))(tmp_path), group="who")
+    data = own_data.load(arrays(x=x, who=np.array(names * 3))(tmp_path), group="who")
     persons = [{int(name) % 10 // 2 for name in part} for part in data.names.values()]
     assert len(set.union(*persons)) == 5 == sum(map(len, persons))
     assert any("'Ana' and 'ana'" in note and "write them alike" in note for note in data.notes)
@@ -762,6 +773,31 @@ def test_numbers_with_marks_around_them_are_refused(form, tmp_path):
         own_data.load(table(lines, "id,time,x,y")(tmp_path))
 
 
+MIXED = {  # the cells of a column y beside x, and what is said of it
+    "a mark": (lambda k: "ND" if k % 10 < 7 else k / 8, "y: .*found 'ND' in"),
+    "two marks": (lambda k: ("-", "ND", k, "-")[k % 4], "y: expected numbers .*found '-' in"),
+    "minutes": (lambda k: f"1:{k % 40:02}", "Careful: y is read as 40 classes, such as 1:00"),
+    "powers": (lambda k: f"0.{k % 6} × 10^2", "y is read as 6 classes.*plain numbers"),
+    "many texts": (lambda k: f"~{k}", "y: .*plain numbers.* found 120 classes, such as ~0"),
+    "ages": (lambda k: f"{k % 4}8-{k % 4}9", ""),
+    "not seen": (lambda k: f"{k}\u200b", ""),
+    "floats": (lambda k: f"{k // 10 % 3}.0", "y: its 3 whole values look like class numbers; if"),
+    "tiny": (lambda k: f"{k}e-200", "expected numbers from 1e-35 .* in y"),
+    "nanoseconds": (lambda k: 17 * 10**17 + 999 * k, "y: .*billionth .*subtract a constant"),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_columns_of_odd_forms_are_named(name, tmp_path):
+    cell, says = MIXED[name]
+    lines = "".join(f"{k // 10},{k % 10},{k % 7},{cell(k)}\n" for k in range(120))
+    try:
+        said = "\n".join(own_data.load(table(lines, "id,time,x,y")(tmp_path)).notes)
+    except ValueError as error:
+        said = str(error)
+    assert re.search(says or "^(?!.*(expected|y is read))", said, re.DOTALL)
+
+
 # ---- faults: how each is made, and the file or the field that the refusal names
 
 X = np.random.default_rng(0).random((8, 3, 2))
@@ -773,6 +809,7 @@ EIGHT = "n,y\n" + "".join(f"{number},1\n" for number in range(8))
 STEPS = "n,frame,y\n" + "".join(f"{name},1,1\n{name},2,2\n" for name in "abcd")
 TWICE = "n,frame,y\nz,0,1\nz,0,1\na,0,1\na,0,1\nb,0,1\nc,0,1\nd,0,1\n"
 MORE = "n,frame,y\n" + "".join(f"{name},{step},{step}\n" for name in "abcd" for step in range(5))
+HOURS = "a,2026-01-31,7,3\na,2026-01-31,8,4\n"
 TEXTS = "".join(f"{k % 6},{k},1,t{k}\n" for k in range(90))
 TONE = 0.1 * np.sin(np.arange(8000))
 INFINITE, GAPS, ALIKE = X.copy(), X.copy(), X.copy()
@@ -936,6 +973,14 @@ BAD = {
     "one column twice": (table(series()), "time_column: ", {"id_column": "time"}),
     "a name lacks": (table(series(",3,1")), "a.csv, id: .*line 20"),
     "times of words": (table(series("1,soon,1")), "a.csv, time: .*line 2"),
+    "complex labels": (arrays(x=X, y=np.arange(8) * 1j), "a.npz, y: .*text.*complex128"),
+    "records": (arrays(x=X, y=np.zeros(8, "i4,f4")), "a.npz, y: .*numbers.*f4"),
+    "a half": (arrays(x=X, y=np.float16([np.inf] * 8)), "label y: .*infinity"),
+    "ragged": (arrays(x=X[0], y=X[0][:2]), "a.npz: .*padded, beside an array of lengths"),
+    "date and time": (table("a,1,2,3\n", "id,date,time,x"), "join date and time to one column"),
+    "an hour": (table(HOURS, "id,date,hour,x"), ": .*join date and hour", {"time_column": "date"}),
+    "summer time": (table("a,2026-10-25 02:00,1\n" * 2), "time: .*offset, as .01:00.*a second"),
+    "a stamp twice": (table(series("1,0,9")), "each time once for each id, found a second"),
     "repeated times": (table(series("1,0,9")), "a.csv, time: .*line 20"),
     "a comma in a number": (table(series('1,9,"2,5"')), "a.csv, x: .*line 20"),
     "thousands": (table(series(add=',"1,234"'), "id,time,x,y"), "y: .*without other .*line 2"),

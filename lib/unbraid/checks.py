@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from decimal import Decimal
@@ -23,6 +24,11 @@ UNUSUAL = {  # tensors without plain values, by the attribute that tells, and wh
     "is_sparse": "a sparse one; x.to_dense() fills it",
     "is_quantized": "a quantized one; x.dequantize() makes floats of it",
 }
+# Characters that are not seen: controls, and what Unicode lets a reader ignore, such as U+200B.
+HIDDEN = (
+    "[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
 LARGEST_SEED = 2**62 - 1  # PyTorch takes 64 bits, and some functions double a seed or count on
 
 
@@ -55,8 +61,10 @@ def check_name(field: str, name: object, names: Iterable) -> None:
     is_one = not getattr(name, "ndim", 0) and not isinstance(name, float)  # 32.0 is equal to 32
     if is_one and name in names:
         return
-    # Quotes tell "11" from 11, and show what is empty.
-    listed = [repr(each) if each in ("", str(name)) else str(each) for each in names]
+    # Quotes tell "11" from 11, and show what is empty; escapes tell apart what looks alike.
+    twins = [each for each in names if not str(each).isascii() and fold(each) == fold(name)]
+    twins += ["", str(name)]
+    listed = [ascii(each) if each in twins else str(each) for each in names]
     some = ", ".join(listed[:MOST_LISTED]) + ", ..." * (len(listed) > MOST_LISTED)
     expected = f"one of {some}" if listed else "no name, since there is none"
     message = f"{field}: expected {expected}, found {shorten(repr(name))}"
@@ -280,8 +288,9 @@ def check_classes(name: str, values: np.ndarray) -> None:
 
 
 def fold(label: object) -> str:
-    """A label without what spellings of one name differ in: case, spaces around, Unicode form."""
-    return " ".join(unicodedata.normalize("NFKC", str(label)).casefold().split())
+    """A label without what spellings of a name differ in: case, spaces, Unicode form, `HIDDEN`."""
+    text = re.sub(HIDDEN, "", unicodedata.normalize("NFKC", str(label)))
+    return " ".join(text.casefold().split())
 
 
 def number_groups(name: str, groups: ArrayLike | None, count: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import Any
 from unbraid.checks import check_field, check_name, check_seed, check_type
 from unbraid.files import quiet_pipe
 
-from unbraid_extras.arrays import LARGEST_SEED
+from unbraid_extras.arrays import LARGEST_SEED, join_names
 
 NO_MEMORY = "allocate|out of memory|start new thread"  # in errors of PyTorch and the system
 
@@ -116,12 +116,13 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
     json, html, group = (options.pop(name) for name in ("json", "html", "group"))
     check_outputs(filter(None, (json, html)), [codes, factors], MADE_BY)
     arrays, known = read_codes(codes), read_arrays(factors, "factors")
-    for name in options.pop("leave_out"):
+    for name in join_names(options.pop("leave_out"), known) or ():
         check_name("leave-out", name, known)
         known.pop(name)
     if group is not None:
         check_name("group", group, known)
         options["groups"] = known.pop(group)
+    options["dynamic"] = join_names(options["dynamic"], known)
     check_inputs(arrays, known, options["dynamic"], options.get("groups"))
     from unbraid_extras.measure import Report  # What takes seconds comes last.
     from unbraid_extras.measure import measure as measure_codes
@@ -165,6 +166,7 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     own_training.check_request(model, folder, inputs, running["accelerator"], **chosen)
     print(f"reading {data} ...", flush=True)
     read = own_data.load(data, **options)
+    options["dynamic"] = join_names(options["dynamic"], read.splits["test"].labels)
     print("I take this for:")
     show(read.taken)
     print("".join(f"  {note}\n" for note in read.notes), end="", flush=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -127,7 +128,8 @@ def read_named(path: Path, field: str) -> Arrays:
         return arrays
     except Exception as error:  # zipfile and pickle raise nearly anything for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
-        remedy = "write arrays with numpy.savez (objects .astype(str)), or tensors with torch.save"
+        remedy = "write arrays with numpy.savez (objects .astype(str) or float, rows of unequal "
+        remedy += "length padded, beside an array of lengths), or tensors with torch.save"
         raise ValueError(f"{field}: {path.name} cannot be read ({reason}); {remedy}") from None
 
 
@@ -142,6 +144,16 @@ def weigh(path: Path, field: str) -> None:
     check_field(need < free, where, expected, f"{need / 1e6:.0f} MB")
     names = [each.filename for each in members]
     check_field(len(set(names)) == len(names), where, "names that differ", "one twice")
+
+
+def join_names(parts: Any, known: Iterable[str]) -> Any:
+    """The names in a text that was split at commas, of which a known name may have some, too."""
+    if not isinstance(parts, list) or not parts:
+        return parts
+    spelt = {re.sub(r"\s*,\s*", ",", name): name for name in known}
+    ends = (end for end in range(len(parts), 1, -1) if ",".join(map(str, parts[:end])) in spelt)
+    end = next(ends, 1)
+    return [spelt.get(",".join(map(str, parts[:end])), parts[0]), *join_names(parts[end:], known)]
 
 
 # ---- checks
@@ -187,7 +199,8 @@ def check_nested(field: str, values: np.ndarray, groups: np.ndarray) -> None:
 
 def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
     """A factor (N,), or (N, T) if it changes within a sequence; steps: T of the codes of steps."""
-    check_field(values.ndim in (1, 2), field, "(N,) or (N, T)", values.shape)
+    holds, expected = values.ndim in (1, 2) and values.dtype.kind not in "cV", "(N,) or (N, T)"
+    check_field(holds, field, f"numbers or text {expected}", f"{values.shape} of {values.dtype}")
     check_classes(field, values)
     if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
         values = values.astype(str)  # as pandas hands text on

@@ -26,7 +26,7 @@ from unbraid.checks import (
     number_groups,
     to_index,
 )
-from unbraid.measures.doubts import doubt_index, doubt_matrix, doubt_spellings
+from unbraid.measures.doubts import WHOLE, doubt_classes, doubt_index, doubt_matrix, doubt_spellings
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import LeakageMatrix, shuffle_groups
 from unbraid.support.readable import Readable
@@ -259,7 +259,8 @@ def judge(
 def describe_factor(name: str, values: np.ndarray) -> tuple[str, float, list[str]]:
     """The kind of a factor in words, the share of its most frequent class, and doubts."""
     if values.dtype.kind == "f":
-        return "continuous", float("nan"), []
+        doubts = doubt_classes({name: values.reshape(-1, 1)}, WHOLE)
+        return "continuous" + ", or classes?" * bool(doubts), float("nan"), doubts
     classes, sizes = np.unique(values, return_counts=True)
     is_many = len(classes) > MOST_CLASSES and values.dtype.kind in "iu"
     found, share = f"{name}: its {len(classes)} whole", float(sizes.max() / values.size)
@@ -331,7 +332,8 @@ def estimate_cell(
         null = [kraskov(code, values[order]).estimate for order in orders]
     else:
         found, null = ross(code, classes), ross_all(code, [classes[order] for order in orders])
-    return (found.estimate, max(null)), found.doubts
+    # Of a factor of few whole values it was said already, by its name.
+    return (found.estimate, max(null)), tuple(d for d in found.doubts if "y: its" not in d)
 
 
 def score(

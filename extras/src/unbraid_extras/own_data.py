@@ -21,11 +21,12 @@ from unbraid.checks import check_field, check_name, check_names, check_seed, che
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
-from unbraid.measures.doubts import doubt_spellings
+from unbraid.measures.doubts import WHOLE, doubt_classes, doubt_spellings
 from unbraid.support.progress import progress_bar
 from unbraid.support.readable import Readable
 
 from unbraid_extras import own_files, own_tables
+from unbraid_extras.arrays import join_names
 from unbraid_extras.own_files import RawSequences, Values
 from unbraid_extras.own_tables import Encoded
 
@@ -131,7 +132,8 @@ def load(path: Path | str, **options: Any) -> OwnData:
     how, path = Reading(**options), Path(path)
     raw = add_label_file(find(path, how), path, how)
     labels = own_tables.encode_labels(raw.static), own_tables.encode_labels(raw.dynamic)
-    check_names("dynamic", () if how.dynamic is None else how.dynamic, [*labels[0], *labels[1]])
+    known = labels[0] | labels[1]
+    check_names("dynamic", join_names(how.dynamic, known) or (), known)
     parts = draw_parts(raw, labels[0], how)
     how = choose_clips(raw, parts, how)
     check_memory(raw, how)
@@ -140,8 +142,10 @@ def load(path: Path | str, **options: Any) -> OwnData:
     counts = {len(clip.sequence[1]) for clip in clips}
     taken = [*own_tables.describe_source(raw, counts, *labels), *data.taken]
     notes = [*raw.notes, *parts.notes, *notes, *data.notes]
-    for name, (_, classes) in (labels[0] | labels[1]).items():
-        notes += [f"Careful: {doubt}." for doubt in doubt_spellings(name, classes or ())]
+    for name, (numbers, classes) in known.items():
+        doubts = doubt_spellings(name, classes or ())
+        doubts += doubt_classes({name: numbers[:, None]}, WHOLE) if classes is None else []
+        notes += [f"Careful: {doubt}." for doubt in doubts]
     for number, name in enumerate(SPLITS):
         chosen = [clip for clip in clips if clip.split == number]
         data.names[name] = [clip.name for clip in chosen]
@@ -458,4 +462,7 @@ def check_variables(train: np.ndarray, columns: Sequence[str]) -> None:
     values = pd.DataFrame(train.reshape(-1, len(columns)), columns=columns)
     differ = values.max() - values.min() > ROUNDING * values.abs().max()
     expected = "different values in the training split, or no such column"
-    check_field(differ.all(), ", ".join(differ.index[~differ][:3]), expected, "none or one")
+    names, found = differ.index[~differ], "none or one"
+    if len(names) and values[names[0]].nunique() > 1:
+        found = "differences of less than a billionth of their size (subtract a constant)"
+    check_field(differ.all(), ", ".join(names[:3]), expected, found)

@@ -22,11 +22,15 @@ from unbraid_extras.tables import NAME, check_column, normalise, read_names, rea
 # Columns that are taken without being named, if a table has only one of them.
 ID_COLUMNS = ("id", "name", "series", "sequence")
 TIME_COLUMNS = ("time", "date", "timestamp", "step", "frame", "year", "month", "day", "hour", "t")
+CLOCKS = {"date", "year", "month", "day", "time", "hour", "minute", "second"}  # parts of a time
+JOIN = "join {} to one column, as 2026-01-31 12:00"
 STEP_COLUMNS = ("time", "frame", "step")  # of a file of labels, which may have labels "month"
 MELT = "pandas' DataFrame.melt makes of a wide table one with a line for each step"
 MOST_LISTED = 12  # names in a message
 MOST_CLASSES = 50  # of a text that changes within a series
-LARGEST = 1e30  # number that is read
+FEWEST_MEASURED = 5  # texts that begin with a number, from which on they may be measured
+MEASURED = r"^(?:[A-Z][A-Za-z]{0,2}\W)?\W*\d"  # such as ~5, 1:30, USD 5
+LARGEST, SMALLEST = 1e30, 1e-35  # numbers that are read, of a column of others than zeros
 LARGEST_OF_ONE = 1.5  # of floats that are read as 0 to 1, since filters can overshoot a little
 FEWEST_OF_255 = 16  # the least maximum of floats that are read as 0 to 255
 CELLS = 8  # to which frames are averaged, each way, before they are compared
@@ -74,9 +78,10 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     about = axes, "one place of the second axis"
     raw = RawSequences("rows", names, read, *about, notes=notes, columns=columns, **frames)
     for name, label in arrays.items():
-        where, holds = f"{path.name}, {name}", label.shape in (shape[:1], shape)
+        where, expected = f"{path.name}, {name}", f"numbers, text or dates {shape[:1]} or {shape}"
+        holds = label.shape in (shape[:1], shape) and label.dtype.kind in "biufUMm"
+        check_field(holds, where, expected, f"{label.shape} of {label.dtype}")
         check_classes(where, label)
-        check_field(holds, where, f"{shape[:1]} or {shape}", label.shape)
         table[name] = np.repeat(label, shape[1]) if label.ndim == 1 else label.ravel()
     return add_labels(raw, table)
 
@@ -90,9 +95,13 @@ def read_mask(arrays: dict[str, np.ndarray], values: np.ndarray, file: str) -> n
     within, ends = np.ones(shape, bool), arrays.get("lengths", np.zeros(0))
     if ends.dtype.kind in "iu" and ends.shape == shape[:1] and ends.max() <= shape[1]:
         within = np.arange(shape[1]) < arrays.pop("lengths")[:, None]
-    mask = arrays.pop("mask", within).astype(bool)
-    shapes = [shape, *([values.shape] if values.ndim == 3 else [])]
-    check_field(mask.shape in shapes, where, f"a shape of {shapes}", mask.shape)
+    mask, shapes = arrays.pop("mask", within), [shape, *[values.shape] * (values.ndim == 3)]
+    holds, found = (
+        mask.shape in shapes and mask.dtype.kind in "biuf",
+        f"{mask.shape} of {mask.dtype}",
+    )
+    check_field(holds, where, f"True and False, of a shape of {shapes}", found)
+    mask = mask.astype(bool)
     cells = values if values.ndim == 3 else values.reshape(*shape, -1).mean(2)
     kept, left = (np.unique(cells[each], return_counts=True)[1] for each in (mask, ~mask))
     is_turned = kept.max(initial=0) >= EQUAL * kept.sum()
@@ -110,6 +119,7 @@ def choose_array(arrays: dict[str, np.ndarray], file: str) -> str:
     chosen = arrays[likely[0]] if len(likely) == 1 else np.zeros(0)
     holds = chosen.ndim in (3, 4, 5) and chosen.dtype.kind in "buif"
     expected = "one array of numbers: frames (N, T, C, H, W), or series (N, T, D), (N, T, 1)"
+    expected += "; shorter sequences are padded, beside an array of lengths (N,)"
     check_field(holds, file, expected, ", ".join(shown))
     return likely[0]
 
@@ -212,7 +222,7 @@ def drop_constants(numbers: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list
 
     A column that never changes within a sequence, but between sequences, is a label.
     """
-    check_finite(numbers.to_numpy(), file)
+    check_finite(numbers, file)
     by_owner = numbers.groupby(level=0, sort=False)
     is_still = (by_owner.max() - by_owner.min()).max() == 0
     has_steps = by_owner.size().max() > 1
@@ -254,7 +264,9 @@ def list_some(names: Iterable[str]) -> str:
 def choose_column(columns: list[str], given: str | None, usual: tuple[str, ...], name: str) -> str:
     """The column that is given, or the only one of a usual name. name: of the argument."""
     likely = [given] if given else [column for column in columns if column.lower() in usual]
-    hint = f"--{name.replace('_', '-')} COLUMN names it; {MELT}"
+    is_clock = len(likely) > 1 and {column.lower() for column in likely} <= CLOCKS
+    remedy = JOIN.format(" and ".join(likely)) if is_clock else MELT
+    hint = f"--{name.replace('_', '-')} COLUMN names it; {remedy}"
     expected = f"one of the columns {list_some(columns)} ({hint})"
     holds = len(likely) == 1 and likely[0] in columns
     check_field(holds, name, expected, ", ".join(likely) or "none of a usual name")
@@ -265,22 +277,32 @@ def index_steps(table: pd.DataFrame, file: str, key: str, time: str) -> tuple[pd
     """A table with an index of names and times, each pair once, and a note, or "" without one."""
     where = f"{file}, {time}"
     table = table.assign(**{time: read_times(table[time], where)})
-    expected = f"each time once for each {key}{tell_apart(table, key, time)}"
-    check_column(~table.duplicated([key, time]), where, expected, "a second")
+    once = ~table.duplicated([key, time])
+    remedy = "" if once.all() else tell_apart(table, key, time, once)
+    check_column(once, where, f"each time once for each {key}{remedy}", "a second")
     table, note = join_times(table, key, time)
     return table.set_index([key, time]), note
 
 
-def tell_apart(table: pd.DataFrame, key: str, time: str) -> str:
-    """What to do with several lines of a series and time that one further column tells apart."""
+def tell_apart(table: pd.DataFrame, key: str, time: str, once: pd.Series) -> str:
+    """What to do with several lines of a series and time, if further columns tell them apart."""
     others = [name for name in table.columns if name not in (key, time)]
+    clocks = [name for name in table.columns if name == time or name.lower() in CLOCKS]
+    if len(clocks) > 1 and not table.duplicated([key, *clocks]).any():
+        return f" ({JOIN.format(' and '.join(clocks))})"
+    usual = table.groupby(key)[time].nunique().median()
     for name in others:
-        if not table.duplicated([key, time, name]).any():
+        # A part of a series, such as a session, has most of its times; a measured value has few.
+        is_part = table.groupby([key, name]).size().median() >= max(2, usual / 2)
+        is_part = is_part and not is_float_dtype(table[name])
+        if is_part and not table.duplicated([key, time, name]).any():
             is_long = len(others) == 2 and not is_numeric_dtype(table[name])
             names = f"index=[{key!r}, {time!r}], columns={name!r}"
             pivot = f"DataFrame.pivot({names}) makes a column of each {name}"
             return f" ({pivot if is_long else f'join {key} and {name} to one column'})"
-    return ""
+    is_local = not is_numeric_dtype(table[time])
+    is_local = is_local and bool(table[time][~once].dt.hour.between(1, 3).all())  # no days
+    return " (of local hours at the end of summer time give the offset, as +01:00)" * is_local
 
 
 def read_times(times: pd.Series, where: str) -> pd.Series:
@@ -293,7 +315,8 @@ def read_times(times: pd.Series, where: str) -> pd.Series:
         dates = pd.to_datetime(text, format=form, errors="coerce", utc=True)
         is_date = dates.dt.year.between(1900, 2100).all() and form != "%Y"
         times = dates if is_date else times
-    check_column(times.notna(), where, "numbers, or dates like 2026-01-31 12:00", "neither")
+    expected = "numbers, or dates like 2026-01-31 12:00 or 2026-01-31T12:00+01:00"
+    check_column(times.notna(), where, expected, "neither")
     return times
 
 
@@ -316,10 +339,13 @@ def join_times(table: pd.DataFrame, key: str, time: str) -> tuple[pd.DataFrame, 
     return other, "" if is_rounding else f"Times up to {widest} apart are read as one step."
 
 
-def check_finite(values: np.ndarray, where: str) -> None:
-    """Refuse numbers of which models cannot take squares; NaN is a gap."""
-    is_large = bool((np.abs(values) > LARGEST).any())
-    check_field(not is_large, where, f"numbers up to {LARGEST:g}", "a larger one, or infinity")
+def check_finite(numbers: pd.DataFrame, where: str) -> None:
+    """Refuse columns of numbers of which models cannot take squares; NaN is a gap."""
+    sizes = numbers.astype(np.float64).abs().max()
+    is_odd = (sizes > LARGEST) | ((sizes > 0) & (sizes < SMALLEST))
+    expected = f"numbers from {SMALLEST:g} to {LARGEST:g}, or zeros (scale them)"
+    found = f"others, or infinity, in {list_some(is_odd.index[is_odd])}"
+    check_field(not is_odd.any(), where, expected, found)
 
 
 def find_series(path: Path, id_column: str | None, time_column: str | None) -> RawSequences:
@@ -368,8 +394,7 @@ def arrange_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
         notes.append(f"Careful: {found}, where each is one to the model; give all series one rate.")
     if not is_shared:
         notes.append("They share few times, so that each has its own steps, in their order.")
-    about = axes, f"{usual} of {grid.name}"
-    columns = [*numbers.columns]
+    about, columns = (axes, f"{usual} of {grid.name}"), [*numbers.columns]
     return RawSequences("series", names, read, *about, times=times, columns=columns, notes=notes)
 
 
@@ -378,8 +403,9 @@ def doubt_times(times: list[pd.Index]) -> list[str]:
     for each in times:
         gaps = each.to_series().diff()
         if gaps.max() > UNEVEN * gaps.median():
-            times_usual = f"{gaps.max() / gaps.median():.3g} times the usual time"
-            found = f"before {gaps.idxmax()} lies {times_usual}"
+            found = (
+                f"before {gaps.idxmax()} lies {gaps.max() / gaps.median():.3g} times the usual time"
+            )
             remedy = "steps are read as equally far apart, so give missing ones as empty cells"
             return [f"Careful: {found}; {remedy}."]
     return []
@@ -391,17 +417,22 @@ def doubt_times(times: list[pd.Index]) -> list[str]:
 def add_labels(raw: RawSequences, table: pd.DataFrame) -> RawSequences:
     """The sequences with labels of a row per name and time; static if none changes in a name."""
     static, dynamic = raw.static.copy(), dict(raw.dynamic)
-    by_name = table.groupby(level=0)
+    by_name, notes = table.groupby(level=0), []
     changes = (by_name.nunique() > 1).any()
     for name in table.columns:
         if changes[name]:
-            classes = 0 if is_numeric_dtype(table[name]) else table[name].nunique()
-            expected = f"at most {MOST_CLASSES} different texts, or none that change"
-            check_field(classes <= MOST_CLASSES, f"the column {name}", expected, classes)
+            texts = table[name].dropna().astype(str).drop_duplicates()
+            texts, plain = texts[: 0 if is_numeric_dtype(table[name]) else None], "plain numbers"
+            expected = f"at most {MOST_CLASSES} different texts, or {plain}, or none that change"
+            found = f"{len(texts)} classes, such as {', '.join(texts[:3])}"
+            check_field(len(texts) <= MOST_CLASSES, f"the column {name}", expected, found)
+            if len(texts) >= FEWEST_MEASURED and texts.str.contains(MEASURED).mean() > 0.5:
+                says = f"Careful: {name} is read as {found}, which the model does not see"
+                notes.append(f"{says}; if it is measured, give {plain}.")
             dynamic[name] = table[name]
         else:
             static[name] = by_name[name].first()
-    return replace(raw, static=static, dynamic=dynamic)
+    return replace(raw.note(*notes), static=static, dynamic=dynamic)
 
 
 def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> RawSequences:
@@ -460,7 +491,7 @@ def encode_labels(labels: Mapping[str, pd.Series] | pd.DataFrame) -> Encoded:
         gaps = label.index[label.isna()][:1].tolist()
         check_field(not gaps, where, "no gaps", f"an empty cell, or one like NA, at {gaps}")
         if is_float_dtype(label):
-            check_finite(label.to_numpy(), where)
+            check_finite(label.to_frame(name), where)
             encoded[name] = label.to_numpy(np.float32), None
             continue
         label = label if is_numeric_dtype(label) else label.map(normalise)

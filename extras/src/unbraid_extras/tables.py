@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from unbraid.checks import check_field, refuse
+from unbraid.checks import HIDDEN, check_field, refuse
 
 NAME = "name"  # of a first column that names the rows and has no name of its own
 OTHER_MARKS = ";\t|"  # between cells, instead of commas
 NO_NAME = r"sep=.?|[+-]?\d*\.\d+(e[+-]?\d+)?"  # Excel's first line, and measured numbers
 # Words that are gaps among numbers, in small letters; among text a class may be called None.
 GAPS = ("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none")
+# Joiners are kept where scripts such as Persian need them, between two letters.
+UNSEEN = rf"(?!(?<=[\u0600-\u1fff])[\u200c\u200d](?=[\u0600-\u1fff])){HIDDEN}"
 # A number as it is also written: below a limit, with a currency, marks between thousands, a unit.
 MARKED = (
     r"^(?P<limit>[<>≤≥]?) ?[-+\u2212]?(?:[A-Z]{0,2}[$€£¥])? ?(?=[.,]?\d)"
@@ -25,11 +27,11 @@ MARKED = (
 
 
 def normalise(name: object) -> str:
-    """A name in one Unicode form (NFC): systems write umlauts in different ones.
+    """A name in one Unicode form (NFC), as systems write umlauts in two, and without `UNSEEN`.
 
     Bytes of a file's name that are no text become an escape, so that they can be written.
     """
-    text = unicodedata.normalize("NFC", str(name).strip())
+    text = unicodedata.normalize("NFC", re.sub(UNSEEN, "", str(name)).strip())
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -129,9 +131,8 @@ def check_names(cells: list[str], where: str, key: str | None) -> list[str]:
     for number, name in enumerate(names):
         expected = "a name for each column (of pandas, index=False leaves out row numbers)"
         check_field(name or not number, where, expected, f"none for column {number + 1}")
-        remedy = "several lines of names? header=[0, 1, 2] reads three, join them"
-        expected, found = f"names that differ ({remedy})", f"{name!r} twice"
-        check_field(name not in names[:number], where, expected, found)
+        expected = "names that differ (several lines? header=[0, 1, 2] reads three, join them)"
+        check_field(name not in names[:number], where, expected, f"{name!r} twice")
     return names
 
 
@@ -141,8 +142,9 @@ def convert(column: pd.Series) -> pd.Series:
     cells = cells.mask(cells == "")
     numbers, is_gap = pd.to_numeric(cells, errors="coerce"), cells.str.lower().isin(GAPS)
     is_number = numbers.notna().any() and (numbers.notna() | is_gap | cells.isna()).all()
-    # Text without such a word is text to pandas, too: a number of more digits than it can hold.
-    return numbers if is_number and is_gap.any() else cells
+    is_cleaned = cells.str.len().sum() < column.dropna().astype(str).str.strip().str.len().sum()
+    # Other text is text to pandas, too: a number of more digits than it can hold.
+    return numbers if is_number and (is_gap.any() or is_cleaned) else cells
 
 
 def check_column(holds: pd.Series, where: str, expected: str, found: str) -> None:
@@ -164,6 +166,9 @@ def check_text(column: pd.Series, where: str, has_classes: bool) -> None:
     is_meant = (parts["point"].str.len() > 0) | parts["unit"].isin(whole)
     # Beside plain numbers <0.5 is a limit of detection, else perhaps a class, such as <18.
     is_meant &= (parts["limit"] == "") | is_number.any()
+    is_word = ~cells.str.contains(r"\d")  # a mark of what is missing, if there are few
+    if cells[is_word].nunique() < cells[~is_word].nunique():
+        is_meant = is_meant[~is_word]
     if is_meant.mean() >= 0.5:
         remedy = "gaps are empty cells, classes begin with a letter"
         expected = f"numbers with a decimal point and without other marks ({remedy})"

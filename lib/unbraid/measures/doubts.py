@@ -13,6 +13,7 @@ from unbraid.checks import fold
 
 WIDE = 1  # share of the middle 90 % of a column's values that its deviation may reach
 SMALL = 0.05  # bits by which an estimate by ranks may always differ
+WHOLE = "if they are classes, write them as words, or as numbers without a point"  # of tables
 PARTS = 5  # of the rows, whose estimates tell how far an estimate by ranks varies
 ROWS_PER_CELL = 6  # for each of 2**d cells; with fewer, normal pairs come out a quarter too low
 MOST_CLASSES = 20  # different whole numbers of a column that may be class numbers
@@ -67,14 +68,15 @@ def doubt_size(count: int, width: int, bits: float) -> list[str]:
     return found
 
 
-def doubt_classes(samples: dict[str, np.ndarray]) -> list[str]:
+def doubt_classes(
+    samples: dict[str, np.ndarray], remedy: str = "`ross` estimates the information of classes"
+) -> list[str]:
     """A sentence on samples (N, d) of one column that look like class numbers."""
     found = []
     for name, values in samples.items():
         count = len(np.unique(values)) if values.shape[1] == 1 else len(values)
         if count <= min(MOST_CLASSES, len(values) / 4) and (values % 1 == 0).all():
-            says = f"{name}: its {count} whole values look like class numbers"
-            found.append(f"{says}, whose information `ross` estimates")
+            found.append(f"{name}: its {count} whole values look like class numbers; {remedy}")
     return found
 
 
