@@ -96,11 +96,9 @@ def read_mask(arrays: dict[str, np.ndarray], values: np.ndarray, file: str) -> n
     if ends.dtype.kind in "iu" and ends.shape == shape[:1] and ends.max() <= shape[1]:
         within = np.arange(shape[1]) < arrays.pop("lengths")[:, None]
     mask, shapes = arrays.pop("mask", within), [shape, *[values.shape] * (values.ndim == 3)]
-    holds, found = (
-        mask.shape in shapes and mask.dtype.kind in "biuf",
-        f"{mask.shape} of {mask.dtype}",
-    )
-    check_field(holds, where, f"True and False, of a shape of {shapes}", found)
+    holds = mask.shape in shapes and mask.dtype.kind in "biuf"
+    expected, found = f"True and False, of a shape of {shapes}", f"{mask.shape} of {mask.dtype}"
+    check_field(holds, where, expected, found)
     mask = mask.astype(bool)
     cells = values if values.ndim == 3 else values.reshape(*shape, -1).mean(2)
     kept, left = (np.unique(cells[each], return_counts=True)[1] for each in (mask, ~mask))
@@ -403,9 +401,8 @@ def doubt_times(times: list[pd.Index]) -> list[str]:
     for each in times:
         gaps = each.to_series().diff()
         if gaps.max() > UNEVEN * gaps.median():
-            found = (
-                f"before {gaps.idxmax()} lies {gaps.max() / gaps.median():.3g} times the usual time"
-            )
+            ratio = gaps.max() / gaps.median()
+            found = f"before {gaps.idxmax()} lies {ratio:.3g} times the usual time"
             remedy = "steps are read as equally far apart, so give missing ones as empty cells"
             return [f"Careful: {found}; {remedy}."]
     return []
