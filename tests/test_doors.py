@@ -63,6 +63,16 @@ def test_no_more_than_the_frame_shows_is_no_leak_and_more_is(seed, planted):
     assert "move in static (" in open_.findings[0] and "eak" in open_.findings[0]
 
 
+def test_what_not_even_the_inputs_show_is_undecided_and_what_they_show_is_lost():
+    codes, frame, factors = frames_that_show(0, False)
+    random = np.random.default_rng(9)
+    factors |= {"luck": random.integers(3, size=N), "shade": random.integers(3, size=N)}
+    frame = np.hstack([frame, one_hot(factors["shade"], 0.2, random)])
+    found = judge(codes | {"inputs_static_frame": frame}, factors, ["move"])
+    said = [word for word in found.findings if word.startswith(("Undecided", "Lost"))]
+    assert [word.partition(";")[0].split()[-1] for word in said] == ["luck", "shade."]
+
+
 @pytest.mark.parametrize("planted", (False, True))
 def test_of_dependent_factors_only_what_is_beyond_is_a_leak(planted):
     """Four of five actions have the class of their hair, of three classes that are alike."""

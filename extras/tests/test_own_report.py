@@ -1,6 +1,7 @@
 """Numbers and verdicts of a report on own data: known answers."""
 
 import io
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -98,3 +99,16 @@ def test_the_command_that_measures_what_was_written_is_said(tmp_path):
     said = own_report.suggest_measure(data, tmp_path, ["left out"])
     assert "codes.npz has 60 sequences of all splits, as a verdict needs 80 films; to" in said
     assert "factors.npz --dynamic '' --group films --html" in said
+
+
+def test_what_is_advised_has_its_minutes():
+    for best, steps, left, said in (
+        (95, 96, 0.5, "at update 95, and 50% .* --steps 192 .* from update 96, in about 4.8 min"),
+        (95, 99, 0.5, "the bound no longer grew, but 50% .* bring more"),  # It ended early.
+        (80, 96, 0.5, "the bound no longer grew, but 50% .* bring more"),
+        (95, 96, 0.04, "^$"),
+        (80, 96, 0.2, "^$"),
+    ):
+        record = {"updates": 96, "best_update": best, "settings": {"steps": steps}, "seconds": 288}
+        advice = own_report.advise(SimpleNamespace(left=left), record)
+        assert re.search(said, " ".join(advice))

@@ -33,7 +33,7 @@ from unbraid_extras.own_page import Page, average, widen
 from unbraid_extras.own_training import Trained, read_marker, write_known
 
 LEAST_LEFT = 0.05  # with less, nothing is advised
-LEFT = 0.3  # of the error of the mean over time: with more, a model has not learnt its frames
+LEFT = 0.3  # of the error of the mean over time: with more, more sequences are advised
 GROWING = 0.9  # of the updates: if the best one is later, the bound still grew
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
 SHOWN = 3  # test sequences in a picture
@@ -136,21 +136,16 @@ def describe_training(trained: Trained) -> dict[str, object]:
 
 
 def advise(page: Page, record: Mapping[str, Any]) -> list[str]:
-    """What to try, with its minutes: more updates while they help, else larger or more sequences.
+    """What to try, with its minutes: more updates while the bound grows, else more sequences.
 
-    A larger size is not named where the model has not learnt the frames of this one.
+    A larger size is not advised: with twice the minutes it made one of three trial models worse.
     """
-    side, whole = page.test.frames.shape[-1], page.data.side
-    updates, minutes = record["updates"], record["seconds"] / 60
+    steps, updates, minutes = record["settings"]["steps"], record["updates"], record["seconds"] / 60
     left = f"{page.left:.0%} of a mean's error is left"
-    if record["best_update"] > GROWING * record["settings"]["steps"] and page.left > LEAST_LEFT:
-        said = "The model had not finished learning: its bound was best at update"
-        said += f" {record['best_update']} of {updates}, and {left}. With --steps {2 * updates} the"
-        return [f"{said} same command goes on from there, in about {minutes:.1f} min more."]
-    if page.test.kind == "frames" and page.left < LEFT and 2 * side <= whole:
-        said = f"The films have {whole} pixels, and what is decoded {side}. With --size {2 * side}"
-        again = "and another folder (--to) a model is trained anew"
-        return [f"{said} {again}, in about {2 * minutes:.1f} min."]
+    if updates == steps and record["best_update"] > GROWING * steps and page.left > LEAST_LEFT:
+        said = f"The bound still grew, as it was best at update {record['best_update']}, and {left}"
+        said += f". With --steps {2 * updates} the same command goes on from update {updates},"
+        return [f"{said} in about {minutes:.1f} min more, which takes a little of that error away."]
     few = f"More updates promise little, as the bound no longer grew, but {left}: bring more"
     return [f"{few} sequences, or try another model."] if page.left > LEFT else []
 

@@ -102,11 +102,6 @@ class Trained:
     curve: list[dict]
 
 
-def check_counts(**counts: Any) -> None:
-    """Refuse counts that are not whole numbers from 1; None leaves a count to the plan."""
-    check_whole(1, **{name: count for name, count in counts.items() if count is not None})
-
-
 def check_request(
     model: str, folder: Path, inputs: Sequence[Path], accelerator: str, **counts: Any
 ) -> None:
@@ -115,7 +110,7 @@ def check_request(
     inputs: the data, then what else is read.
     """
     check_name("model", model, MODELS)
-    check_counts(**counts)
+    check_whole(1, **{name: count for name, count in counts.items() if count is not None})
     choose_accelerator(accelerator)
     is_inside = folder.resolve().is_relative_to(inputs[0].resolve())
     expected = "a folder outside the data (--to names one; is --data a level too high?)"
@@ -175,7 +170,8 @@ def choose(
     """
     check_name("model", model, MODELS)
     check_seed(seed)
-    check_counts(steps=steps, batch_size=batch_size)
+    counts = {"steps": steps, "batch_size": batch_size}
+    check_whole(1, **{name: count for name, count in counts.items() if count is not None})
     check_type(OwnData, data=data)
     check_readable(model, data)
     train = data.splits["train"]
@@ -357,7 +353,9 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
         reasons.append(f"It goes on from {done} updates of a shorter run; {whole}.")
         print(f"  {reasons[-1]}", flush=True)
         since = done if others else 0
-        rename_steps(checkpoint, steps)
+        rows, identity, tensors = read_checkpoint(checkpoint)  # with Adam's moments and the noise
+        written = {"identity": identity | {"steps": steps}, "rows": rows}
+        write_tensors(checkpoint, tensors, "run", written)
 
     validation = data.splits["validation"]
     generator = torch.Generator().manual_seed(plan.options["seed"])
@@ -393,30 +391,17 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
 
 
 def find_others(options: dict[str, Any], shorter: Sequence[Sequence[int]]) -> list[str]:
-    """What a run of these options has had otherwise in shorter ones, [updates, steps] of each.
-
-    If it is nothing, its weights, and the update that is kept, are those of one run of that length.
-    """
+    """What shorter runs, [updates, steps] of each, had otherwise; if nothing, they make one run."""
     steps, others = options["steps"], []
-    curves = {"learning_rate": options["learning_rate"]} | options.get("weights", {})
-    for name, curve in curves.items():
-        values = []
-        for done, before in shorter:
-            for length in (before, steps):
-                rates = [schedule_value(curve, update / length) for update in range(done + 1)]
-                values.append(rates)
-        others += [name.replace("_", " ")] * (values[::2] != values[1::2])
+    lived: list[tuple[float, float]] = []
+    for done, before in shorter:  # each update by its share of that run, and of this one
+        lived += [(update / before, update / steps) for update in range(done + 1)]
+    for name, curve in ({"learning_rate": options["learning_rate"]} | options["weights"]).items():
+        if any(schedule_value(curve, then) != schedule_value(curve, now) for then, now in lived):
+            others.append(name.replace("_", " "))
     every = max(1, steps // ROWS)
     is_same = all(max(1, before // ROWS) == every and done % every == 0 for done, before in shorter)
     return others if is_same else [*others, "the updates among which the best is kept"]
-
-
-def rename_steps(checkpoint: Path, steps: int) -> None:
-    """Let a checkpoint, with Adam's moments and the states of noise, be one of a longer run."""
-    rows, identity, tensors = read_checkpoint(checkpoint)
-    write_tensors(
-        checkpoint, tensors, "run", {"identity": identity | {"steps": steps}, "rows": rows}
-    )
 
 
 def last_update(checkpoint: Path) -> int:
