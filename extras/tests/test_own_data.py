@@ -221,18 +221,8 @@ def test_series_of_other_rates_are_noted(tmp_path):
 
 
 def test_spellings_of_one_name_are_one_group_and_noted(tmp_path):
-    names = [
-        "Ana",
-        "ana",
-        "Ben",
-        "b\u200ben",
-        "Zo\u00eb",
-        "zoe\u0308",
-        "Dia",
-        "dia ",
-        "Eva",
-        "E\xadVA",
-    ]
+    names = ["Ana", "ana", "Ben", "b\u200ben", "Zo\u00eb", "zoe\u0308", "Dia", "dia "]
+    names += ["Eva", "E\xadVA"]
     x = np.random.default_rng(0).random((30, 3, 2))
     data = own_data.load(arrays(x=x, who=np.array(names * 3))(tmp_path), group="who")
     persons = [{int(name) % 10 // 2 for name in part} for part in data.names.values()]
