@@ -200,13 +200,13 @@ def test_many_units_and_many_bits_are_doubted():
     random = np.random.default_rng(0)
     wide, x = random.standard_normal((N, 12)), random.standard_normal(N)
     _, doubts = measure.estimate_information({"wide": wide}, {"f": wide[:, 0]}, 0)
-    assert len(doubts) == 1 and doubts[0].startswith("wide, f: 300 rows are few for 13 columns")
+    assert len(doubts) == 1 and doubts[0].startswith("bits of wide and f: 300 rows are few")
     _, doubts = measure.estimate_information({"x": x[:, None]}, {"f": x + 1e-6}, 0)
     assert len(doubts) == 1 and "near the most that 300 rows" in doubts[0]
     twice = np.repeat(random.standard_normal((N // 2, 2)), 2, axis=0)
     with pytest.warns(UserWarning, match="100% of the rows equal others"):
         _, doubts = measure.estimate_information({"x": twice[:, :1]}, {"f": twice[:, 1]}, 0)
-    assert len(doubts) == 1 and doubts[0].startswith("x, f: 100% of the rows equal others")
+    assert len(doubts) == 1 and doubts[0].startswith("bits of x and f: 100% of the rows equal")
 
 
 # ---- units, rare classes, rows that are not independent

@@ -313,8 +313,8 @@ def estimate_information(
         for factor, values in factors.items():
             bits[name][factor], doubts = estimate_cell(code, values[rows], random)
             for doubt in doubts:
-                said.setdefault(f"{name}: {doubt}", []).append(factor)
-    texts = (text.replace(": ", f", {', '.join(names)}: ", 1) for text, names in said.items())
+                said.setdefault(f"bits of {name}: {doubt}", []).append(factor)
+    texts = (text.replace(": ", f" and {', '.join(names)}: ", 1) for text, names in said.items())
     return bits, list(texts)
 
 
