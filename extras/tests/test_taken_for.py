@@ -195,13 +195,6 @@ def test_true_and_false_are_labels_of_steps_or_of_series(true, false, tmp_path):
         assert np.array_equal(part.labels["ill"], kind[rows] == 1)
 
 
-def test_one_hot_labels_of_an_array_are_refused(tmp_path):
-    values, kind = waves(np.random.default_rng(0), steps=3)
-    np.savez(tmp_path / "a.npz", series=values, kind=np.eye(3, dtype=int)[kind])
-    with pytest.raises(ValueError, match=r"a.npz, kind: expected class numbers .*argmax"):
-        own_data.load(tmp_path / "a.npz")
-
-
 def test_spectra_whose_bins_are_alike_and_rough_series_are_read(tmp_path):
     """Neighbouring variables may be alike; what has no order along any axis is read as it is."""
     random = np.random.default_rng(0)

@@ -25,7 +25,7 @@ from unbraid.checks import (
 
 SUFFIXES = (".npz", ".npy", ".csv", ".pt", ".pth")
 MADE_BY = "unbraid_extras measure"  # what files of this command say of themselves
-NO_UNITS = ("id", "index", "name", "row", "sequence", "series")  # columns of a csv of codes
+NO_UNITS = ("id", "index", "name", "row", "sequence", "series")  # columns beside codes
 FEWEST, FEWEST_GROUPS = 20, 10  # sequences, or groups of them
 LARGEST_SEED = 2**32 - 1  # of scikit-learn and older generators of NumPy
 ROWS_PER_CLASS = 4  # on average, at least
@@ -65,11 +65,13 @@ def read_codes(path: Path | str) -> Arrays:
     """
     arrays = read_arrays(path, "codes")
     path = Path(path)
+    expected = "units alone (leave names out, once both files have one order)"
+    for name, values in arrays.items():
+        is_unit = values.ndim > 1 or name.lower() not in NO_UNITS
+        is_unit = is_unit and values.dtype.kind not in "UM"
+        check_field(is_unit, f"codes {name!r}", expected, "text, or names of rows")
     if path.suffix.lower() != ".csv":
         return arrays
-    for name, values in arrays.items():
-        is_unit = values.dtype.kind in "biuf" and name.lower() not in NO_UNITS
-        check_field(is_unit, f"codes {name!r}", "columns of units alone", "text, or names of rows")
     parts = {name: re.fullmatch(r"(.+)_(0|[1-9]\d*)", name) for name in arrays}
     if not any(parts.values()):
         return {path.stem: np.stack([*arrays.values()], 1)}  # (N, D)
@@ -117,7 +119,8 @@ def read_named(path: Path, field: str) -> Arrays:
         named = content if isinstance(content, Mapping) else {path.stem: content}
         arrays = {}
         for name, part in named.items():
-            is_one = not isinstance(part, list | tuple) or not any(hasattr(v, "ndim") for v in part)
+            several = part if isinstance(part, list | tuple) else ()
+            is_one = not any(hasattr(each, "ndim") or isinstance(each, dict) for each in several)
             expected = "a tensor or a dict of tensors (torch.cat joins batches)"
             check_field(is_one, str(name), expected, f"a {type(part).__name__}")
             values = as_array(part)

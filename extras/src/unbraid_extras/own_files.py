@@ -45,6 +45,7 @@ REMEDY = "copy it again, save it anew, or remove it"
 TRIMMED = "[Rr]ef|POC|RPS|mmco|short term|keyframe|no frame|num gap|[VSP]PS|SEI|APP|dts"
 GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
+LEFT = (LABELS, "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
 LOUDEST = 2.0**31  # sample; they may be whole numbers of 32 bits, written as floats
 SILENT = 1e-6  # the largest difference between samples that is silence
 CANCELLED = 1e-3  # what is left of channels that cancel, as a share of them
@@ -124,10 +125,10 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
 
 
 def list_entries(folder: Path) -> dict[str, list[Path]]:
-    """What is in a folder, by kind, but its labels and the hidden files that some systems leave."""
+    """What is in a folder, by kind, but its labels and what is hidden or left there by systems."""
     entries: dict[str, list[Path]] = {}
     for entry in sorted(folder.iterdir(), key=natural_order):
-        if not entry.name.startswith(".") and entry.name != LABELS:
+        if not entry.name.startswith(".") and entry.name not in LEFT:
             entries.setdefault(kind_of(entry), []).append(entry)
     return entries
 
@@ -341,7 +342,8 @@ def read_waveform(path: Path, rate: int) -> torch.Tensor:
         samples, original = soundfile.read(path, dtype="float32", always_2d=True)
         count = soundfile.info(path).frames
         check_field(len(samples) == count, "samples", count, len(samples))
-    check_field(count > 0, path.name, "some samples", "none")
+    expected = "samples, and a header that counts them (ffmpeg -i old.wav new.wav writes one)"
+    check_field(count > 0, path.name, expected, "none")
     mean, largest = samples.mean(1), np.abs(samples).max()  # NaN if one is
     check_field(largest <= LOUDEST, path.name, "finite samples, -1 to 1", f"some of {largest:.3g}")
     widest = np.ptp(samples, axis=0).max()

@@ -68,6 +68,8 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
         table = whole.drop(columns=columns).convert_dtypes()  # Whole numbers are classes.
     else:
         values, convert = as_images(values, size, fit, path.name, notes)
+        means = np.where(mask, values.reshape(*shape, -1).mean(2), np.nan)
+        notes += doubt_ends(pd.DataFrame(means.reshape(-1, 1), table.index))
         check_order(values, path.name)
         axes = f"(N, T, C, H, W): {' x '.join(map(str, values.shape))}"
         frames = {"planes": math.prod(values.shape[:3]), "sizes": {values.shape[:2:-1]}}
@@ -93,7 +95,8 @@ def read_mask(arrays: dict[str, np.ndarray], values: np.ndarray, file: str) -> n
     """
     shape, where = values.shape[:2], f"{file}, mask"
     within, ends = np.ones(shape, bool), arrays.get("lengths", np.zeros(0))
-    if ends.dtype.kind in "iu" and ends.shape == shape[:1] and ends.max() <= shape[1]:
+    is_count = ends.shape == shape[:1] and ends.dtype.kind in "iuf" and not (ends % 1).any()
+    if is_count and ends.max() <= shape[1]:
         within = np.arange(shape[1]) < arrays.pop("lengths")[:, None]
     mask, shapes = arrays.pop("mask", within), [shape, *[values.shape] * (values.ndim == 3)]
     holds = mask.shape in shapes and mask.dtype.kind in "biuf"
@@ -229,7 +232,23 @@ def drop_constants(numbers: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list
     expected = "a column of numbers that change within a series"
     check_field(variables.size > 0, file, expected, names or "none")
     says = "Careful: read as labels, which the model does not see, because they never change within"
-    return variables, [*doubt_gaps(variables), *[f"{says} a sequence: {names}."] * bool(names)]
+    notes = [f"{says} a sequence: {names}."] * bool(names)
+    return variables, [*doubt_gaps(variables), *doubt_ends(variables), *notes]
+
+
+def doubt_ends(numbers: pd.DataFrame) -> list[str]:
+    """Sentences on sequences that end, or begin, with one value alone, as if filled up."""
+    notes = []
+    for place, table in (("end", numbers[::-1]), ("beginning", numbers)):
+        fill = table.groupby(level=0).head(1).stack().mode().iloc[:1].sum()
+        is_fill = (table == fill).all(axis=1).astype(int)
+        sizes = is_fill.groupby(level=0).cumprod().groupby(level=0).sum()
+        share, others = sizes.sum() / len(table), is_fill.sum() - sizes.sum()
+        if share >= FEWEST_GAPS and sizes[sizes > 1].nunique() > 1 and others < 0.1 * sizes.sum():
+            found = f"Careful: {fill:.10g} alone at the {place} of {(sizes > 1).sum()} sequences"
+            remedy = "Give lengths (N,) in steps, or a mask; of a csv leave these lines out."
+            notes.append(f"{found}, {share:.0%} of the steps: padding? {remedy}")
+    return notes
 
 
 def doubt_gaps(numbers: pd.DataFrame) -> list[str]:
