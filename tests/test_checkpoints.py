@@ -20,6 +20,7 @@ ADAM = torch.optim.Adam(MODEL.parameters())
         ("model: .*found OrderedDict", 3, {"model": MODEL.state_dict()}),
         ("seed: .*Generator, found int", 3, {"seed": 0}),
         ("model: .*found type", 3, {"model": torch.nn.Linear}),
+        ("parts: .*none", 3, {}),
     ),
 )
 def test_a_loop_that_could_not_be_kept_does_not_begin(field, updates, options, tmp_path):

@@ -128,8 +128,8 @@ def test_a_loop_that_does_not_resume_is_seen(old, new, tmp_path):
 def test_the_noise_of_pytorch_itself_goes_on_and_an_unfinished_file_is_no_checkpoint(
     tmp_path, monkeypatch
 ):
-    path, numbers = tmp_path / "checkpoint", []
-    for update in checkpoints.resume(path, 4, every=2):
+    path, numbers, part = tmp_path / "checkpoint", [], torch.nn.Linear(1, 1)
+    for update in checkpoints.resume(path, 4, every=2, part=part):
         numbers.append(torch.rand(1).item())
         if update == 3:
             break  # as if it were stopped here: update 3 is not written
@@ -138,9 +138,9 @@ def test_the_noise_of_pytorch_itself_goes_on_and_an_unfinished_file_is_no_checkp
         checkpoints.save(path, 3)
     monkeypatch.undo()
     torch.rand(5)
-    again = [torch.rand(1).item() for _ in checkpoints.resume(path, 4)]
+    again = [torch.rand(1).item() for _ in checkpoints.resume(path, 4, part=part)]
     assert again[0] == numbers[2] and len(again) == 2 and len(os.listdir(tmp_path)) == 1
-    assert checkpoints.load(path) == 4 and [*checkpoints.resume(path, 4)] == []
+    assert checkpoints.load(path) == 4 and [*checkpoints.resume(path, 4, part=part)] == []
     assert [*checkpoints.resume(None, 2)] == [1, 2]
 
 

@@ -1,6 +1,7 @@
 """Plants of known size: what they contain by formula, and which instrument of 23 finds them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from unbraid import kraskov, ross
@@ -75,6 +76,8 @@ def test_types_draws_and_sources_of_several_columns():
         assert torch.equal(planted, plant(code, source, how=how))
         assert not torch.equal(planted, plant(code, source, how=how, seed=1))
     assert plant(CODE[:50].astype(np.float32), SOURCE[:50]).dtype == np.float32
+    assert plant(torch.as_tensor(100 * CODE).int(), SOURCE).dtype == torch.float64
+    assert (plant(pd.DataFrame(CODE), SOURCE) == plant(CODE.tolist(), SOURCE)).all()
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,20 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import unbraid.distributions as dist
-from unbraid import checks, networks, records, training
+from matplotlib.figure import Figure
+from sklearn.linear_model import LogisticRegression
+from unbraid import checkpoints, checks, networks, records, training
 from unbraid.codes import (
+    batches,
     bound_per_frame,
+    concatenate,
     decode_all,
     dynamic_given,
     encode_all,
@@ -18,6 +23,7 @@ from unbraid.codes import (
     root_mean_square,
 )
 from unbraid.course import exercises, films, plots, workshop
+from unbraid.course.tell import tell
 from unbraid.course.watch import watch
 from unbraid.data import fetch, series, speech, sprites
 from unbraid.data.moving_digits import Digits, MovingDigits, load_digits
@@ -40,7 +46,7 @@ from unbraid.models.unordered import UnorderedFrames
 from unbraid.paper_size import Row, print_verdict
 from unbraid.support.schedules import Schedule, schedule_value
 from unbraid.variants import PublishedSeries
-from unbraid_extras import arrays, own_data
+from unbraid_extras import arrays, own_data, tables
 
 from papers.encoded import generation_scores
 from papers.judge import fit_judge
@@ -52,6 +58,7 @@ X, Y = np.random.default_rng(0).normal(size=(2, 20, 2))
 CONSTANT, NAN = np.column_stack([X[:, 0], np.full(20, 7.0)]), np.where(X[3, 1] == X, np.nan, X)
 HAIR, CODE = np.arange(60) % 6, np.random.default_rng(1).normal(size=(60, 4))
 STEPS = np.ones((60, 9, 2)) + CODE[:, None, :2]
+PROBE = LogisticRegression()
 P, CERTAIN = np.eye(2)[[0, 1, 0, 1]], np.array([0, 1, 0, 1])
 VALUES = torch.rand(2, 3, 4, 4)
 WIDE = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
@@ -401,6 +408,36 @@ FAULTS = (  # the field, and the call
     ("kind: .*series", lambda: PublishedSeries(kind="images", window=1)),
     ("better: expected one of '', higher", lambda: print_verdict("A", [Row("b", 1, 1, "up")], 1)),
     ("share: expected some updates", lambda: print_verdict("A", [Row("b", 1, 1)], 0.0)),
+    ("rows: .*none", lambda: print_verdict("A", [], 1.0)),
+    ("hidden_layers", lambda: networks.mlp(1, 1, 1, -1)),
+    ("activation: .*nan", lambda: networks.activation(math.nan)),
+    ("frames", lambda: list(batches(MODEL, VALUES, frames=0))),
+    (r"noise: .*each of \(2, 3\), found \(3,\)", lambda: WIDE.draw(torch.zeros(3))),
+    ("train: .*vary", lambda: series.standardise(STEPS[:, :, :1], CODE[:, None, :1] * 0)),
+    # what does not fit beside another thing
+    ("a: .*one width", lambda: concatenate([{"a": STEP}, {"a": ROW[:, None]}])),
+    ("a: .*one width", lambda: concatenate([{"a": STEP}, {"b": STEP}])),
+    ("ours, others: .*one type", lambda: difference_interval({0: 1.0}, {"0": 1.0})),
+    ("probe, labels, groups: .*one class", lambda: score_groups(PROBE, CODE, CUT, CUT)),
+    ("probe, labels, groups: .*continuous", lambda: score_groups(PROBE, CODE, CODE[:, 0], PEOPLE)),
+    ("draw: .*one size", lambda: films.animate(lambda n: Figure((n + 1, 1)), 2, "Two figures.")),
+    # a module without weights, a generator of another kind, a place elsewhere
+    ("model: .*weights", lambda: generator_for(torch.nn.Identity(), 0)),
+    ("model: .*Module, found str", lambda: networks.evaluating("model").__enter__()),
+    ("generator: .*numpy", lambda: ELEMENT.draw_noise(1, 2, np.random.default_rng(0))),
+    ("name: .*inside results", lambda: load_judge(Path("/judges"))),
+    ("path: .*folder", lambda: plots.show_svg("figures", "A drawing of nothing.")),
+    ("path: .*folder", lambda: checkpoints.load(".", model=MODEL)),
+    ("path: .*DataFrame", lambda: tables.read_table(pd.DataFrame())),
+    # pages' and teachers' calls
+    ("prepared: .*Mapping, found str", lambda: films.explore(print, {"n": 1}, n=(0, 3))),
+    (r"calls\[0\]: .*tuple", lambda: exercises.expect("0.0", len, calls=["ab"])),
+    ("decimals", lambda: exercises.expect("0.0", 0.5, decimals="2")),
+    ("answers: .*answer_13_1", lambda: exercises.check_all(answer131=0)),
+    ("run: .*gathers", lambda: tell("12", [1, 2])),
+    ("run: .*gathers", lambda: tell("15", [(0, np.eye(2))])),
+    ("number: .*did you mean", lambda: workshop.save(11)),
+    ("cells: .*one text", lambda: workshop.save("11", "def kl(q, p): ...")),
 )
 
 

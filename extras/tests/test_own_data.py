@@ -686,7 +686,8 @@ def test_a_value_that_comes_again_far_from_all_others_is_doubted(fill, tmp_path)
     series[::3, 5, 1] = fill
     weight = random.normal(20, 5, 40)
     weight[[3, 9]] = fill
-    notes = own_data.load(arrays(x=series, weight=weight)(tmp_path)).notes
+    notes = own_data.load(arrays(x=series, weight=weight)(tmp_path), length=13).notes
+    assert "No sequence has 13 steps; each is taken whole." in notes
     begin, says = f"Careful: {fill:.10g} in", "a missing value? Leave the cell empty."
     assert f"{begin} {14 / 480:.0%} of variable 1: {says}" in notes
     assert any(f"{fill:.10g} in 5% of weight" in note for note in notes)
@@ -925,6 +926,7 @@ BAD = {
     "too low a rate": (sounds(TONE, 4000), "a.wav: .*8000"),
     "steps of a recording": (file("labels.csv", STEPS, sounds(TONE)), "labels.csv: "),
     "no recording": (file("a.wav", "text"), "a.wav"),
+    "a stride without length": (arrays(x=X), "stride: .*--length", {"stride": 2}),
     "length of sound": (sounds(TONE), "length, stride: ", {"length": 5}),
     "too large a size": (here, "size: ", {"size": 31}),
     "id of no table": (arrays(x=X), "id_column: .*a.npz", {"id_column": "k"}),

@@ -372,6 +372,7 @@ DONE = own_training.Trained(PLAN, PLAN.model_class(PLAN.config), {}, [])
         ("data: .*OwnData, found Plan", lambda to: own_training.train(PLAN, PLAN, to)),
         ("again: .*bool, found str", lambda to: own_training.train(PLAN, DATA, to, again="no")),
         ("folder: .*None", lambda to: own_training.train(PLAN, DATA, None)),
+        ("folder: .*the file", lambda to: own_training.train(PLAN, DATA, __file__)),
         ("trained: .*SingleElement", lambda to: own_report.write(DONE.model, DATA, to)),
         ("data: .*Sequences", lambda to: own_report.write(DONE, SIX, to)),
         ("dynamic: .*list of names", lambda to: own_report.write(DONE, DATA, to, "hair")),

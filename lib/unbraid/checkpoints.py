@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from unbraid.checks import ResultsError, check_field, check_path, check_whole
+from unbraid.checks import ResultsError, check_field, check_file, check_whole
 from unbraid.files import write_atomically
 
 
@@ -29,7 +29,7 @@ def save(path: Path | str, update: int, **parts: Any) -> None:
 
 def check_parts(path: Path | str, parts: Mapping[str, Any]) -> None:
     """Refuse what is no path, and parts without a state that can be kept."""
-    check_path(path=path)
+    check_file(path=path)
     for name, part in parts.items():
         is_part = isinstance(part, torch.Generator) or hasattr(type(part), "load_state_dict")
         check_field(is_part, name, "a model, optimiser or torch.Generator", type(part).__name__)
@@ -67,6 +67,7 @@ def resume(path: Path | str | None, updates: int, every: int = 1000, **parts: An
     """
     check_whole(0, updates=updates)
     check_whole(1, every=every)
+    check_field(parts or not path, "parts", "one or more, such as model=model", "none")
     if torch.cuda.is_available():
         torch.cuda.init()  # Before, it has no generators.
     own = (torch.default_generator, *torch.cuda.default_generators)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from numbers import Integral, Real
 from os import PathLike
+from os.path import isdir
 from typing import Any, NoReturn
 
 import numpy as np
@@ -95,6 +96,13 @@ def check_path(**paths: object) -> None:
     check_type((str, PathLike), **paths)
 
 
+def check_file(**paths: Any) -> None:
+    """Refuse values, given by their names, that are no paths, or those of folders."""
+    check_path(**paths)
+    for name, path in paths.items():
+        check_field(not isdir(path), name, "a file", f"the folder {path}")
+
+
 def check_names(field: str, names: Any, known: Any = None) -> tuple:
     """The names as a tuple; refuses a word or a number in their place.
 
@@ -139,7 +147,7 @@ def check_json(place: str, value: Any) -> None:
     is_plain = isinstance(value, str | int | None) or is_named or is_list
     is_plain = is_plain or (isinstance(value, float) and math.isfinite(value))
     expected = "what JSON has: text, finite numbers, lists (x.tolist() makes one of an array)"
-    check_field(is_plain, place, expected, repr(value))
+    check_field(is_plain, place, expected, shorten(repr(value)))
 
 
 def check_whole(bounds: int | tuple[int, int], **values: object) -> None:

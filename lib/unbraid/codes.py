@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 import torch
@@ -22,7 +22,9 @@ FOR_MEANS = {"cpu": 64}  # by device, where nothing is drawn: more leave a proce
 def device_of(model: torch.nn.Module) -> torch.device:
     """Where a model's weights are."""
     check_type(torch.nn.Module, model=model)
-    return next(model.parameters()).device
+    weights = [*model.parameters()]
+    check_field(weights, "model", "one with weights", "none")
+    return weights[0].device
 
 
 def generator_for(model: torch.nn.Module, seed: int) -> Generator:
@@ -43,8 +45,7 @@ def batches(
     whole, device = Batch.of(data), device_of(model)
     check_field(len(whole.frames) > 0, "data", "a sequence or more", "none")
     check_field(device.type != "meta", "model", "weights with values", "none (device meta)")
-    if size is not None:
-        check_whole(1, size=size)
+    check_whole(1, frames=frames, size=1 if size is None else size)
     size = size or max(1, frames // whole.frames.shape[1])
     for start in range(0, len(whole.frames), size):
         rows = slice(start, start + size)
@@ -65,13 +66,15 @@ def encode_all(
         return concatenate([model.encode(batch, generator) for batch in parts])
 
 
-def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def concatenate(parts: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Join the tensors (n, ...) of the same name in several parts, on the CPU."""
-    given = enumerate(checks.check_list("parts", parts))
-    check_type(Mapping, **{f"parts[{number}]": part for number, part in given})
-    check_field(len(parts) > 0, "parts", "one or more", "none")
+    parts = checks.check_list("parts", parts)
+    check_type(Mapping, **{f"parts[{number}]": part for number, part in enumerate(parts)})
+    check_field(parts, "parts", "one or more", "none")
     joined = {}
-    for name in parts[0]:
+    for name in dict.fromkeys(chain.from_iterable(parts)):
+        shapes = {tuple(part[name].shape[1:]) if name in part else None for part in parts}
+        check_field(len(shapes) == 1, name, "a tensor of one width in all parts", shapes)
         joined[name] = torch.cat([part[name] for part in parts]).cpu()
     return joined
 

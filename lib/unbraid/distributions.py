@@ -58,6 +58,8 @@ class DiagonalGaussian:
             noise = torch.randn(like.shape, generator=noise, dtype=like.dtype, device=like.device)
         check_type(Tensor, noise=noise)
         check_shape("noise", noise.shape, self.mean.shape)
+        shape, is_whole = tuple(noise.shape), noise.numel() >= self.mean.numel()
+        check_field(is_whole, "noise", f"a number for each of {tuple(self.mean.shape)}", shape)
         return self.mean + self.standard_deviation * noise
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from unbraid.checks import check_field, check_name, check_type, check_whole
+from unbraid.checks import check_field, check_name, check_number, check_type, check_whole
 from unbraid.distributions import DiagonalGaussian
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
@@ -27,6 +27,7 @@ ACTIVATIONS = {
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Let a model be in evaluation mode for a while, and each layer in its own mode after it."""
+    check_type(nn.Module, model=model)
     training = [layer for layer in model.modules() if layer.training]
     model.eval()
     try:
@@ -39,6 +40,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def activation(name: str | float) -> nn.Module:
     """The activation of that name; a number is the slope of a leaky ReLU below 0."""
     if isinstance(name, float):
+        check_number(activation=name)
         return nn.LeakyReLU(name)
     check_name("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]()
@@ -173,6 +175,7 @@ def mlp(
     inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu"
 ) -> nn.Sequential:
     """A dense network with a linear output, (..., inputs) to (..., outputs)."""
+    check_whole(0, hidden_layers=hidden_layers)
     layers: list[nn.Module] = []
     for _ in range(hidden_layers):
         layers += [nn.Linear(inputs, hidden), activation(activation_name)]

@@ -63,5 +63,6 @@ def print_verdict(source: str, rows: Sequence[Row], share: float, by_bar: bool =
         near = NEAR * abs(wanted) if tolerance is None else tolerance
         reached.append(is_reached(ours, wanted, better, 0.0 if by_bar else near))
         print(f"{title}: {ours:.3f}; {source}: {wanted:g}")
+    check_field(reached, "rows", "one or more", "none")
     verdict = name_verdict(reached, share, 1, "agrees" if by_bar else "reproduced")
     print(f"one run, {100 * share:.0f} % of the paper's updates: {verdict}")

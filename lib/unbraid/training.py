@@ -349,7 +349,7 @@ class Run:
 
 def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, Tensor]]:
     """Rows, identity and tensors of a checkpoint; `TrainingError` for what is none."""
-    check_field(not path.is_dir(), "checkpoint", "a file", f"the folder {path}")
+    checks.check_file(checkpoint=path)
     try:
         tensors, written = read_tensors(path, "run")
         rows, identity = written["rows"], written["identity"]

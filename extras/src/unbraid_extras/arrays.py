@@ -131,6 +131,7 @@ def read_named(path: Path, field: str) -> Arrays:
         return arrays
     except Exception as error:  # zipfile and pickle raise nearly anything for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = "Python objects, as a model is" if "Weights only" in reason else reason
         remedy = "write arrays with numpy.savez (objects .astype(str) or float, rows of unequal "
         remedy += "length padded, beside an array of lengths), or tensors with torch.save"
         raise ValueError(f"{field}: {path.name} cannot be read ({reason}); {remedy}") from None

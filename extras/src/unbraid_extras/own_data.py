@@ -202,7 +202,8 @@ def draw_parts(raw: RawSequences, static: Encoded, how: Reading) -> Parts:
     """
     group, owner, unit = how.group, np.arange(len(raw.names)), raw.kind
     if group is not None:
-        check_field(len(raw.static.columns), "group", "text or --labels with a value each", "none")
+        expected = "a label with a value of each (text in the file, or --labels)"
+        check_field(len(raw.static.columns), "group", expected, f"{group!r}, and no labels")
         check_name("group", group, raw.static)
         owner, unit = pd.factorize(raw.static[group].map(fold))[0], f"groups of {group}"
     count, can_cut = owner.max() + 1, group is None and raw.kind != "recordings"
@@ -255,6 +256,8 @@ def choose_clips(raw: RawSequences, parts: Parts, how: Reading) -> Reading:
             length = min(lengths, key=lambda each: (lost[each], abs(each - usual)))
     if parts.split is None and length:
         stride = stride or max(1, length // (4 if len(raw.names) == 1 else 2))
+    expected = "a length (--length) beside it, since none is cut without"
+    check_field(length or not stride, "stride", expected, "none")
     return replace(how, length=length, stride=stride)
 
 
@@ -322,6 +325,8 @@ def cut(raw: RawSequences, part: np.ndarray | None, how: Reading) -> tuple[list[
     sizes, notes = np.bincount([clip.split for clip in clips], minlength=3), []
     expected = f"clips of {length} steps in each split (a smaller --length, or more {raw.kind})"
     check_field(sizes.min() > 0, "length", expected, f"at most {max(counts)} steps")
+    if length and length > max(counts):
+        notes.append(f"No sequence has {length} steps; each is taken whole.")
     if len(clips) > len(counts):
         said = f"They are cut into {len(clips)} clips of {length} steps, one every"
         shares = f"{sizes[0]} train, {sizes[1]} validate, {sizes[2]} test"

@@ -30,7 +30,7 @@ from unbraid_extras import measure, pages, verdict
 from unbraid_extras.arrays import read_arrays
 from unbraid_extras.own_data import OwnData
 from unbraid_extras.own_page import Page, average, widen
-from unbraid_extras.own_training import Trained, read_marker, write_known
+from unbraid_extras.own_training import Trained, digest, read_marker, write_known
 
 LEAST_LEFT = 0.05  # with less, nothing is advised
 LEFT = 0.3  # of the error of the mean over time: with more, more sequences are advised
@@ -65,6 +65,8 @@ def write(
     check_names("dynamic", () if dynamic is None else dynamic, data.splits["test"].labels)
     check_path(folder=folder)
     check_field("written" in read_marker(Path(folder)), "folder", "that of the training", folder)
+    is_known = trained.record["settings"]["data_sha256"] == digest(data)
+    check_field(is_known, "data", "those of the training", "others")
     page, folder = Page(trained.model, data), Path(folder)
     sections = {
         "write": verdict.write,

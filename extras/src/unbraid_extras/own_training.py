@@ -304,6 +304,7 @@ def train(
     check_type(bool, again=again)
     check_path(folder=folder)
     folder = Path(folder)
+    check_field(folder.is_dir() or not folder.exists(), "folder", "a folder", f"the file {folder}")
     with keep_alone(folder / LOCK, "name another --to"):
         check_folder(folder)
         settings, made = plan.settings | {"data_sha256": digest(data)}, made or provenance()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from unbraid.checks import HIDDEN, check_field, refuse
+from unbraid.checks import HIDDEN, check_field, check_path, refuse
 
 NAME = "name"  # of a first column that names the rows and has no name of its own
 OTHER_MARKS = ";\t|"  # between cells, instead of commas
@@ -51,8 +51,10 @@ def read_table(
     for cells beyond or short of the names, an open quote, other marks than commas between cells,
     names that are lacking or equal, other encodings, no rows, text among or around numbers.
     """
-    where = f"{field}: {path.name}" if field else path.name
+    check_path(path=path)
+    where = f"{field}: {Path(path).name}" if field else Path(path).name
     names, count = read_names(path, where, key)
+    check_field(key in (None, *names), where, f"a column {key}", ", ".join(names))
     options: dict[str, Any] = {"names": names, "header": 0, "index_col": False}
     options |= {"dtype": {key: str}, "encoding": "utf-8-sig", "low_memory": False}
     gaps = {name: [""] for name in names if name != key}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unbraid.checks import as_array, check_type
+from unbraid.checks import as_array, check_field, check_type, check_whole
 
 NUMBERS = "biuf"  # kinds of arrays: booleans, whole numbers of two kinds, and measures
 
@@ -127,6 +127,8 @@ def expect(exercise: str, value: object = None, **how: Any) -> None:
     """Say what an answer must be, by `Expectation`; ValueError if a mistake gets another reply."""
     check_type(str, exercise=exercise)
     EXPECTATIONS[exercise] = expectation = Expectation(value, **how)
+    check_type((tuple, list), **{f"calls[{n}]": call for n, call in enumerate(expectation.calls)})
+    check_whole(0, decimals=expectation.decimals or 0)
     for wrong, why in expectation.mistakes:
         verdict = check(exercise, wrong)
         if why not in verdict.text:
@@ -155,6 +157,8 @@ def check(exercise: str, answer: object) -> Verdict:
 def check_all(**answers: object) -> Sentence:
     """Which exercises are solved, of all answers: answer_13_1=... is the one to exercise 13.1."""
     names = [".".join(name.split("_")[-2:]) for name in answers]
+    for name in names:
+        check_field("." in name, "answers", "names such as answer_13_1", name)
     verdicts = [check(*pair) for pair in zip(names, answers.values(), strict=True)]
     still = ", ".join(verdict.exercise for verdict in verdicts if not verdict.is_right)
     solved = sum(verdict.is_right for verdict in verdicts)

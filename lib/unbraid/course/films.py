@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
 from itertools import chain
@@ -156,6 +156,8 @@ def animate(
         for ax, place in zip(figure.axes, places, strict=True):
             ax.set_position(place)
         pictures.append(paint(figure))
+        size, first = pictures[-1].shape[:2], pictures[0].shape[:2]
+        check_field(size == first, "draw", f"figures of one size, {first} pixels", size)
         plt.close(figure)
     frames = share_palette(pictures)
     shown = frames[min(still, len(frames) - 1)]
@@ -181,7 +183,8 @@ def explore(
     from IPython.display import display
 
     check_type(Callable, draw=draw)  # type: ignore[arg-type]
-    checks.check_list("prepared", prepared, "a list of dicts of arguments")
+    for arguments in checks.check_list("prepared", prepared, "a list of dicts of arguments"):
+        check_type(Mapping, prepared=arguments)
     names = list(dict.fromkeys(chain.from_iterable(prepared)))  # of the arguments that differ
     check_names("prepared", names, controls)
     check_names("controls", controls, signature(draw).parameters)

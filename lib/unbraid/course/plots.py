@@ -81,7 +81,9 @@ def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
     """
     checks.check_path(path=path)
     check_whole(1, width=width)
-    drawing = find_beside_notebooks(path).read_bytes()
+    place = find_beside_notebooks(path)
+    checks.check_file(path=place)
+    drawing = place.read_bytes()
     mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
     check_field(mark.encode() in drawing, str(path), f"<svg {mark}>", "none")
     show_image("svg+xml", drawing, alt, width)

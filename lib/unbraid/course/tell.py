@@ -42,7 +42,10 @@ def tell(page: str, run: Any) -> None:
     """
     check_name("page", page, READERS)
     check_field(len(run), "run", "at least one moment of a training", "none")
-    moments, outcome, reasons, recorded = READERS[page](run)
+    try:
+        moments, outcome, reasons, recorded = READERS[page](run)
+    except (TypeError, ValueError, LookupError) as error:
+        raise ValueError(f"run: expected what the page gathers; {error}") from error
     broken = [update for update, row in moments if not np.isfinite(np.asarray(row)).all()]
     if broken:
         outcome = "diverged"
@@ -115,7 +118,7 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
     """Notebook 15. moments: (update, R² (factor, coordinate), ...)."""
     from unbraid.lessons.n15 import COORDINATES, name_grouping, read_scores
 
-    scores, reasons = np.array(moments[-1][1]), []
+    scores, reasons = np.array(moments[-1][1]).reshape(2, len(COORDINATES)), []
     own = (scores >= 0.6) & (scores[::-1] <= 0.3)  # (factor, coordinate)
     for factor, each in enumerate(own):
         listed = [f"{COORDINATES[k]} ({scores[factor, k]:.2f})" for k in np.flatnonzero(each)]

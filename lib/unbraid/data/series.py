@@ -74,7 +74,9 @@ def split_months(is_test: np.ndarray) -> dict[str, np.ndarray]:
 
 def standardise(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Values (N, T, D) as z-scores by the entries of `train` that are not NaN."""
-    return (values - np.nanmean(train, axis=(0, 1))) / np.nanstd(train, axis=(0, 1))
+    deviation = np.nanstd(train, axis=(0, 1))
+    check_field((deviation > 0).all(), "train", "variables that vary", f"deviations {deviation}")
+    return (values - np.nanmean(train, axis=(0, 1))) / deviation
 
 
 def make_series(

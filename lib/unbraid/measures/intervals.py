@@ -45,6 +45,8 @@ def difference_interval(ours: Mapping[int, float], others: Mapping[int, float]) 
     samples = [finite_array("ours", [*ours.values()]), finite_array("others", [*others.values()])]
     are_rows = all(each.ndim == 1 and each.size for each in samples)
     check_field(are_rows, "ours, others", "a number of one seed or more in both", (ours, others))
+    are_alike = len({isinstance(seed, str) for seed in (*ours, *others)}) == 1
+    check_field(are_alike, "ours, others", "seeds of one type", (ours, others))
     shared = ours.keys() & others.keys()
     if shared and len(shared) in (len(ours), len(others)):
         return mean_interval([ours[seed] - others[seed] for seed in shared])

@@ -169,7 +169,7 @@ def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
     check_type((Mapping, type(None)), classes=classes)
     path = Path(name)
     if path.suffix != ".safetensors":
-        path = records.weights(f"judges/{name}/quick/judge-seed0")
+        path = records.weights(Path("judges", name, "quick/judge-seed0").as_posix())
     state, described = read_weights(path, "judge")
     if described["kind"] not in KINDS:
         raise ResultsError(f"{path}: expected a judge's record, found {described['kind']!r}")

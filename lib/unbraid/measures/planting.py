@@ -51,7 +51,7 @@ def plant(
     check_number(bits=bits)
     check_field(0 <= bits <= (1 if how == "product" else 10), "bits", "0 to 10, of signs 1", bits)
     check_whole(0, seed=seed)
-    rows = measurable_array("code", code)
+    rows, given = measurable_array("code", code), checks.as_array(code, "code")
     check_field(rows.ndim == 2 and len(rows) > 1 and rows.size, "code", "(N, D)", rows.shape)
     width, generator = rows.shape[1], np.random.default_rng(seed)
     z = project(source, len(rows), generator)
@@ -86,8 +86,9 @@ def plant(
     planted = rows.copy()
     planted[:, chosen] = new
     if isinstance(code, Tensor):
-        return as_tensor(planted, dtype=code.dtype, device=code.device)
-    return planted.astype(np.result_type(code, np.float32))
+        kind = code.dtype if code.is_floating_point() else None
+        return as_tensor(planted, dtype=kind, device=code.device)
+    return planted.astype(np.result_type(given, np.float32))
 
 
 def project(source: ArrayLike, count: int, generator: np.random.Generator) -> np.ndarray:

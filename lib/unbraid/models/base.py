@@ -264,6 +264,7 @@ class SequenceModel(Guarded, ABC):
 
     def normal(self, generator: Generator | None, *shape: int) -> Tensor:
         """Standard normal numbers of the type and on the device of the weights."""
+        check_type((Generator, type(None)), generator=generator)
         like = next(self.parameters())
         return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 

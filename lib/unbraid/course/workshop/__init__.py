@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 import unbraid
-from unbraid.checks import as_array, check_name
+from unbraid.checks import as_array, check_field, check_name
 from unbraid.course.exercises import Expectation, Verdict, explain_fault, find_line
 from unbraid.course.workshop import slips
 from unbraid.files import write_atomically
@@ -112,6 +112,8 @@ def check(number: str, name: str, *typed: object) -> Verdict:
         places = notebook.WANTED[:1] if number in NUMBERS.values() else notebook.WANTED
     given = vars(lesson) | dict.fromkeys(places) | dict(zip(places, typed, strict=False))
     solved.discard((number, name))
+    if untyped := ", ".join(place for place in places if not callable(given[place])):
+        return Verdict(name, False, f"give this check your {untyped}, each a function or a class")
     called, changed = {name}, set[str]()
     own = set(list_code(given[place] for place in places))
     for case in part.cases:
@@ -518,8 +520,9 @@ def save(number: str, cells: list[str] | None = None) -> None:
     A model goes to model_32.py, and instruments to measures.py, beside those of other pages.
     cells: sources in the order in which they were run; by default those of this session.
     """
-    cells = sys.modules["__main__"].__dict__["In"] if cells is None else cells
     check_name("number", number, EDITIONS)
+    cells = sys.modules["__main__"].__dict__.get("In", []) if cells is None else cells
+    check_field(not isinstance(cells, str), "cells", "a list of sources", "one text")
     notebook = import_module(f"{__name__}.n{number}")
     wanted, path = list_wanted(number, cells), Path(f"{name_file(number)}.py")
     source = write_model(cells, wanted)
