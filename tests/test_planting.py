@@ -77,7 +77,8 @@ def test_types_draws_and_sources_of_several_columns():
         assert not torch.equal(planted, plant(code, source, how=how, seed=1))
     assert plant(CODE[:50].astype(np.float32), SOURCE[:50]).dtype == np.float32
     assert plant(torch.as_tensor(100 * CODE).int(), SOURCE).dtype == torch.float64
-    assert (plant(pd.DataFrame(CODE), SOURCE) == plant(CODE.tolist(), SOURCE)).all()
+    table = plant(pd.DataFrame(CODE), SOURCE, units=torch.tensor([3]))
+    assert (table == plant(CODE.tolist(), SOURCE, units=[3])).all()
 
 
 @pytest.mark.parametrize(

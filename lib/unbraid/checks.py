@@ -120,10 +120,12 @@ def check_names(field: str, names: Any, known: Any = None) -> tuple:
 
 
 def check_list(field: str, values: Any, expected: str = "a list") -> tuple:
-    """The values as a tuple, of text its letters; refuses a single thing in the place of a list."""
+    """The values as a tuple, of text its letters, of a row of numbers Python's own; refuses a
+    single thing in the place of a list.
+    """
     is_list = isinstance(values, Iterable) and getattr(values, "ndim", 1) != 0  # a single number
     check_field(is_list, field, expected, shorten(repr(values)))
-    return tuple(values)
+    return tuple(values.tolist() if getattr(values, "ndim", 0) == 1 else values)
 
 
 def check_function(*arguments: str, **functions: object) -> None:
