@@ -11,6 +11,7 @@ URL ?=
 FRESH ?=
 LAB ?=
 ARGS ?=
+BROWSERS ?= chromium firefox
 # PyTorch without CUDA is 0.2 GB and not 3: on a Linux without NVIDIA's driver that is enough.
 DRIVER := $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi)
 TORCH ?= $(if $(DRIVER)$(filter-out Linux,$(shell uname -s)),cuda,cpu)
@@ -41,7 +42,7 @@ export MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_ MALLOC_TOP_PAD_
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env run test lab update compare student teacher assignment grading site slides figures train measure data grid grid-test gpu address clean distclean
+.PHONY: help env run test lab update compare student teacher assignment grading site browse slides figures train measure data grid grid-test gpu address clean distclean
 
 help:  ## maintain: list these commands
 	@for group in learn teach "your data" maintain; do echo "$$group"; awk -F ':.*## ' -v group="$$group: " \
@@ -83,6 +84,10 @@ teacher: $(ENVIRONMENT)  ## teach: the notebooks with open solutions and notes o
 site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## learn: build the course as a site, with slides, into build/site (needs npm)
 	.venv/site/bin/python -m tools site
 	$(PYTHON) -m tools slides
+
+browse: $(if $(wildcard build/site/live.html),,site)  ## maintain: test the built site in browsers (BROWSERS: names for Playwright to fetch, or a Chromium's path)
+	$(if $(filter-out /%,$(BROWSERS)),.venv/site/bin/python -m playwright install $(filter-out /%,$(BROWSERS)))
+	UNBRAID_BROWSERS="$(BROWSERS)" .venv/site/bin/python -m pytest tests/test_browser.py
 
 slides: $(ENVIRONMENT) build/npm/complete  ## teach: write slides of notebooks into build/site/slides (needs npm)
 	$(PYTHON) -m tools slides --only "$(ONLY)"

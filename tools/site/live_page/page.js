@@ -209,6 +209,7 @@ function tick() {
 function setPlaying(value) {
   playing = value;
   get("play").textContent = playing ? "Pause the animations" : "Play the animations";
+  sayDigits();
 }
 
 /** A task that runs once at a time; of the calls that come meanwhile only the last one counts. */
@@ -243,6 +244,9 @@ let trueClip; // the frames of a true clip by its row
 let pair = facts.opens; // the numbers of A and B
 let exchanged = false;
 let wanted = 0; // the number of the pair or of the painter that was chosen last
+let painter = "decoder"; // of what is on the screen
+let judged = ""; // of the exchange on the screen, when all of it is decoded
+const NAMES = { decoder: "model", twin: "second model" };
 
 const describe = (row) => `${facts.clips[row].who}, ${facts.clips[row].how}`;
 const rowOf = (who, how) => 9 * who + (facts.rows[how] % 9); // of the true clip of one's looks and another's motion
@@ -255,7 +259,12 @@ function setExchanged(value) {
     button.textContent = value ? "Give them their own motion back" : "Exchange their motion";
   }
   drawAll();
-  if (content.swapB?.frames) say(value ? "Exchanged: each moves, and faces, as the other did." : "Shown: the two clips as they are.");
+  if (content.swapB?.frames) sayState();
+}
+
+/** Say what is on the screen, whichever button led there. */
+function sayState() {
+  say(exchanged ? `Exchanged, decoded by the ${NAMES[painter]}.${judged}` : "Ready: the two clips as they are. Press the button.");
 }
 
 /** Whether the motions are exchanged on the screen, and not only asked for while the model arrives. */
@@ -272,7 +281,7 @@ const showPair = latest(async () => {
   const films = {};
   for (const [name, row] of Object.entries(rows)) films[name] = { frames: trueClip(row), label: describe(row) };
   for (const letter of "AB") {
-    const label = `Decoded by the ${by === "twin" ? "second model" : "model"}; asked for: ${films[`true${letter}`].label}`;
+    const label = `Decoded by the ${NAMES[by]}; asked for: ${films[`true${letter}`].label}`;
     films[`swap${letter}`] = { ...content[`swap${letter}`], label };
     films[`own${letter}`] = { label: `Decoded from its own two codes: ${films[`real${letter}`].label}` };
   }
@@ -287,9 +296,10 @@ const showPair = latest(async () => {
   });
   const [wayA, wayB] = [films.trueA, films.trueB].map(({ label }) => label);
   get("asked").textContent = `A as B moves: ${wayA}. B as A moves: ${wayB}. Artists drew these figures in all motions, so the true clips are known. The model was trained on other figures.`;
-  get("verdict").textContent = "";
+  get("verdict").textContent = judged = "";
+  painter = by;
   drawAll();
-  say(exchanged ? `Exchanged, decoded by the ${by === "twin" ? "second " : ""}model. Asked for, A: ${wayA}.` : "Ready: press the button.");
+  sayState();
   document.body.dataset.shown = `${a} ${b} ${by}`;
   writeAddress(by);
 
@@ -302,11 +312,15 @@ const showPair = latest(async () => {
 
 /** Say to which of the true clips a decoded clip is nearest. */
 function judge(films, asked) {
+  judged = "";
   const said = films.map((film, n) => {
     const row = findNearest(film);
+    const part = facts.clips[row].who === facts.clips[asked[n]].who ? (clip) => facts.clips[clip].how : describe;
+    judged += row === asked[n] ? ` ${"AB"[n]}: as asked.` : ` ${"AB"[n]}: ${part(row)}; asked for: ${part(asked[n])}.`;
     if (row === asked[n]) return `for ${"AB"[n]} it is the right one`;
     return `for ${"AB"[n]} it shows ${describe(row)}, which is <b>not the right one</b>`;
   });
+  sayState();
   get("verdict").innerHTML = `A check: which of the ${facts.clips.length} drawn clips in this page is nearest to the decoded clip? ${said.join("; ").replace("for", "For")}.`;
 }
 
@@ -442,15 +456,21 @@ const stepDigits = latest(async () => {
   const before = latents;
   const { picture, next } = await run("digits", before, [1, before.length]);
   if (latents !== before) return; // Another clip was chosen meanwhile.
-  const [first, second] = facts.digits[+choose("digits")];
-  const [one, other] = [0, 1].map((factor) => (isFrozen(factor) ? "stands still" : "goes on"));
-  const label = `The green ${first} ${one}; the pink ${second} ${other}`;
-  if (content.digits?.label !== label) get("digit-says").textContent = label;
-  content.digits = { frames: Array(LENGTH).fill(toFrames(picture, 32, COLOURS)[0]), label };
-  drawAll();
+  content.digits = { frames: Array(LENGTH).fill(toFrames(picture, 32, COLOURS)[0]) };
+  sayDigits();
   predicted += 1;
   latents = predicted > LAST ? moveOn(before, startOfDigits()) : moveOn(before, next);
 });
+
+/** Say what each digit does; while all animations wait, what it does next. */
+function sayDigits() {
+  if (!content.digits) return;
+  const [first, second] = facts.digits[+choose("digits")];
+  const [one, other] = [0, 1].map((factor) => (isFrozen(factor) ? "stands still" : `goes on${playing ? "" : " at the next frame"}`));
+  const label = `The green ${first} ${one}; the pink ${second} ${other}`;
+  if (content.digits.label !== label) get("digit-says").textContent = content.digits.label = label;
+  drawAll();
+}
 
 function startOfDigits() {
   predicted = 0;
@@ -474,6 +494,7 @@ function connect() {
     label.firstChild.addEventListener("change", restartDigits);
   });
   for (const button of all(".exchange")) button.addEventListener("click", () => setExchanged(!exchanged));
+  for (const box of all('input[name="freeze"]')) box.addEventListener("change", sayDigits);
   for (const radio of all('input[name="by"]')) radio.addEventListener("change", () => (setPainter(), showPair()));
   const clicks = { surprise, "draw-s": drawS, "draw-d": drawD, reset, step: stepDigits, again: restartDigits };
   for (const [id, action] of Object.entries(clicks)) get(id).addEventListener("click", action);

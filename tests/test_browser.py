@@ -1,0 +1,330 @@
+"""The built site in browsers: what stops, what stands still, what is said, what overflows, links.
+
+`make browse` runs this. UNBRAID_BROWSERS: names of Playwright's browsers, or a Chromium's path.
+"""
+
+import html
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import cache, partial
+from itertools import product
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from tools.files import ROOT, select_notebooks
+
+BROWSERS = os.environ.get("UNBRAID_BROWSERS", "").split()
+SITE = ROOT / "build" / "site"
+LESSONS = ("index.html", "notebooks/00_start_here.html", "notebooks/15_bouncing_digits.html")
+PAGES = (*LESSONS, "live.html")
+pytestmark = pytest.mark.skipif(not BROWSERS, reason="make browse opens the built site")
+FILMS = ":is(.film, p:has(> .stop)):visible"
+# What reaches beyond the window, and lies in nothing that scrolls.
+OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((part) => {
+  const { width, right } = part.getBoundingClientRect();
+  if (!width || right <= innerWidth + 1) return false;
+  if (!part.checkVisibility({ visibilityProperty: true })) return false;
+  for (let above = part; (above = above.parentElement); )
+    if (/auto|scroll/.test(getComputedStyle(above).overflowX)) return false;
+  return true;
+}).map((part) => part.outerHTML.slice(0, 99))"""
+FIGURES = """() => [...document.querySelectorAll("main img, main canvas")].filter((image) =>
+  !image.closest(".film, p:has(> .stop), .hand > label:not(:has(:checked)) + div")).map((image) =>
+  [image.naturalWidth ?? image.width, image.getBoundingClientRect().height])"""
+UNFOLD = "document.querySelectorAll('details').forEach((part) => (part.open = true))"
+AXE = ROOT / "build" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+VIOLATIONS = """async () => (await axe.run({ preload: false })).violations.map(({ id, nodes }) =>
+  [id, ...nodes.map((node) => node.html.slice(0, 99))])"""
+# The live page's canvases by name, and what it says; the pictures as text, alike if all pixels are.
+STATE = """() => {
+  const text = (selector) => document.querySelector(selector).textContent;
+  const state = { shown: {}, label: {}, by: text("label:has([name=by]:checked)") };
+  const says = ["says", "verdict", "from-s", "from-d", "digit-says"];
+  for (const id of says) state[id] = text(`#${id}`);
+  state.button = text(".exchange");
+  state.link = document.querySelector("#link").hash;
+  state.pressed = document.querySelector(".exchange").getAttribute("aria-pressed");
+  state.how = text("[data-of=A]") + text("[data-of=B]");
+  for (const canvas of document.querySelectorAll("canvas[data-show]")) {
+    state.shown[canvas.dataset.show] = canvas.toDataURL();
+    state.label[canvas.dataset.show] = canvas.getAttribute("aria-label");
+  }
+  return state;
+}"""
+DIGITS = """() => {
+  const canvas = document.querySelector("canvas[data-show=digits]");
+  return [...canvas.getContext("2d").getImageData(0, 0, 32, 32).data];
+}"""
+WAIT = """async () => {  // wait_for_function asks for an eval, which the page forbids
+  const isDone = () => document.body.dataset.painted === String(wanted) && !waiting.size && latents;
+  for (let quiet = 0; quiet < 4; quiet = isDone() ? quiet + 1 : 0)
+    await new Promise((resolve) => setTimeout(resolve, 100));
+}"""
+
+
+@pytest.fixture(scope="module", params=BROWSERS or [""])
+def browser(request):
+    """A browser, started once."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as kinds:
+        kind = kinds.firefox if "firefox" in request.param else kinds.chromium
+        path = request.param if "/" in request.param else None
+        yield kind.launch(executable_path=path, timeout=120_000)
+
+
+@pytest.fixture
+def visit(browser):
+    """A function that opens a page of the site, unfolded; an error of a script fails the test."""
+    pages, errors = [], []
+
+    def open_page(path, width=1280, dark=False, still=False):
+        page = browser.new_page(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce" if still else "no-preference",
+        )
+        pages.append(page)
+        page.set_default_timeout(120_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path if "://" in path else (SITE / path).as_uri())
+        page.evaluate(UNFOLD)
+        if path == "live.html":
+            page.wait_for_selector("body[data-ready=yes]")
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert not errors
+
+
+def watch(page, films):
+    """Of each animation: whether it moves, its word, and its height without its picture."""
+    looks = []
+    for film in page.locator(films).all():
+        picture = film.locator("img:visible")
+        picture.scroll_into_view_if_needed()
+        page.wait_for_timeout(300)  # the header moves, too
+        first, moves = picture.screenshot(), False
+        for _ in range(3):
+            page.wait_for_timeout(150)
+            moves = moves or picture.screenshot() != first
+        height = picture.bounding_box()["height"]
+        assert height > 40
+        word = film.locator("i").evaluate("(part) => getComputedStyle(part, '::after').content")
+        looks.append((moves, word[1:5], film.bounding_box()["height"] - height))
+    return looks
+
+
+@pytest.mark.parametrize(("path", "still"), [*product(LESSONS, (False, True))])
+def test_an_animation_stops_and_plays_in_its_place(visit, path, still):
+    page = visit(path, still=still)
+    choices = page.locator(".hand > label > input").all()  # each shows its own animation
+    steps = [(page.title, FILMS)] + [(choice.check, f".hand {FILMS}") for choice in choices[1:]]
+    for step, films in steps:
+        step()
+        boxes = page.locator(films).locator("input").all()
+        rooms = []
+        for is_checked in (False, True, False):
+            for box in boxes:
+                box.set_checked(is_checked)
+            moves, words, room = zip(*watch(page, films), strict=True)
+            assert {*moves} == {is_checked == still} and len(moves) == len(boxes)
+            assert {*words} == {"play" if still else "stop"}
+            rooms.append(room)
+        assert (
+            np.ptp(rooms, 0).max() < 2
+        )  # a strip is higher than its animation; nothing else moves
+
+
+@pytest.mark.parametrize(("path", "dark"), [*product(PAGES, (False, True))])
+def test_a_phone_shows_all_of_a_page(visit, path, dark):
+    page = visit(path, width=390, dark=dark, still=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate(OVERFLOW) == []
+    assert all(width and height > 8 for width, height in page.evaluate(FIGURES))
+
+
+@pytest.mark.parametrize(("path", "width", "dark"), [*product(PAGES, (390, 1280), (False, True))])
+def test_axe_finds_nothing(visit, path, width, dark):
+    page = visit(path, width, dark, still=True)
+    page.add_script_tag(path=AXE)
+    assert page.evaluate(VIOLATIONS) == []
+
+
+def settle(page):
+    """The state of the live page after all that was asked for is done."""
+    page.evaluate(WAIT)
+    return page.evaluate(STATE)
+
+
+def check_said(state):
+    """What the live page says is true of the pictures that it shows."""
+    shown, said = state["shown"], state["says"]
+    exchanged = shown["nowA"] != shown["realA"]
+    assert exchanged == (shown["nowB"] != shown["realB"])
+    assert exchanged == ("Exchanged" in said) == ("back" in state["button"])
+    assert exchanged == (state["pressed"] == "true") == (state["how"] == "BA")
+    assert exchanged or "Ready" in said and "decoded" not in said
+    second = "second" in state["by"]
+    assert not exchanged or second == ("second model" in said)
+    for letter in "AB":
+        of = f"for {letter} it is the right one"
+        is_right = of in state["verdict"].replace("For", "for")
+        assert not exchanged or is_right == (f"{letter}: as asked" in said)
+    assert not exchanged or said.split(".")[0].split(" the ")[1] in state["label"]["nowA"]
+
+
+def test_the_live_page_says_what_it_shows_after_each_button(visit):
+    page = visit("live.html", still=True)  # the pictures wait, so that they can be compared
+    exchange = page.locator(".stage .exchange").click
+    by = {name: page.locator(f"[name=by][value={name}]").check for name in ("decoder", "twin")}
+    choose = {letter: page.locator(f"[name={letter}]").nth(5).check for letter in "AB"}
+    surprise = page.locator("#surprise").click
+    follow = [partial(page.evaluate, f"location.hash = '#a=3&b=7&by={name}'") for name in by]
+    steps = [exchange, by["twin"], exchange, exchange, by["decoder"], choose["A"], by["twin"]]
+    steps += [surprise, *follow, surprise, choose["B"], exchange, by["twin"], by["decoder"]]
+    pictures = {}  # of each exchange and model
+    for step in [page.title, *steps]:
+        step()
+        state = settle(page)
+        check_said(state)
+        if state["pressed"] == "true":
+            picture = state["shown"]["nowA"]
+            assert pictures.setdefault(state["link"], picture) == picture
+    assert len({*pictures.values()}) == len(pictures) > 5  # no model shows what another one does
+
+
+def test_moved_numbers_are_called_what_they_are(visit):
+    page = visit("live.html", still=True)
+    slider = page.locator("#sliders input").nth(3)
+    steps = {
+        "who: your numbers, how: A": partial(slider.fill, "-3.5"),
+        "who: invented, how: A": page.locator("#draw-s").click,
+        "who: invented, how: invented": page.locator("#draw-d").click,
+        "who: A, how: A": page.locator("#reset").click,
+    }
+    own = settle(page)["shown"]["outA"]  # A, decoded from its own two codes
+    pictures = {own}
+    for says, step in steps.items():
+        step()
+        state = settle(page)
+        assert f"{state['from-s']}, {state['from-d']}" == says and says in state["label"]["dragged"]
+        assert (state["shown"]["dragged"] == own) == (says == "who: A, how: A")
+        pictures.add(state["shown"]["dragged"])
+    assert len(pictures) == 4
+
+
+def read_digits(page):
+    """How bright each of the two digits is, (2, 32, 32), and where both are too bright to tell."""
+    values = page.evaluate(DIGITS)
+    red, green, blue, _ = np.reshape(values, (32, 32, 4)).transpose(2, 0, 1) / 255
+    second = red * 255 / 225  # its pink alone has red
+    first = (green * 255 - 120 * second) / 190
+    return np.stack([first, second]), (green > 0.99) | (blue > 0.99)
+
+
+@pytest.mark.parametrize("stopped", [*product((False, True), repeat=2)])
+def test_a_digit_that_is_said_to_stand_still_does(visit, stopped):
+    page = visit("live.html", still=True)
+    clip = page.locator("#digit-clips label").nth(2 * stopped[0] + stopped[1])
+    clip.click()
+    for box, is_stopped in zip(page.locator("[name=freeze]").all(), stopped, strict=True):
+        box.set_checked(is_stopped)
+    says = settle(page)["digit-says"]
+    page.locator("#again" if stopped[0] else "#step").click()
+    settle(page)
+    first, second = clip.text_content().split(" and ")
+    assert says.startswith(f"The green {first.strip()} ") and f"; the pink {second} " in says
+    before, bright = read_digits(page)
+    page.locator("#step").click()
+    assert settle(page)["digit-says"] == says
+    after, brighter = read_digits(page)
+    moved = [abs(each)[~(bright | brighter)].max() for each in after - before]
+    for part, share, is_stopped in zip(says.split("; "), moved, stopped, strict=True):
+        assert ("stands still" in part) == is_stopped == (share < 0.3)
+        assert is_stopped or "goes on at the next frame" in part
+
+
+@pytest.mark.parametrize("still", (False, True))
+def test_the_live_page_pauses_and_plays(visit, still):
+    page = visit("live.html", still=still)
+    button = page.locator("#play")
+    for playing in (not still, still, not still):
+        page.wait_for_timeout(300)  # until a digit's frame that was asked for has come
+        states = []
+        for _ in range(8):
+            page.wait_for_timeout(150)
+            states.append(page.evaluate(STATE))
+        for name in states[0]["shown"]:
+            moves = len({state["shown"][name] for state in states}) > 1
+            assert moves == playing, name
+        assert ("Pause" if playing else "Play") in button.text_content()
+        assert ("next frame" in states[-1]["digit-says"]) != playing
+        button.click()
+
+
+@cache
+def read_page(path):
+    """The parts of a page that a link can lead to, and the links, of a page without its scripts."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"<script.*?</script>|<base [^>]*>|<pre.*?</pre>", "", text, flags=re.DOTALL)
+    marked = re.findall(r"<[a-z][^<>]*>", text)
+    parts = re.findall(r'\s(?:id|name)="([^"]*)"', " ".join(marked))
+    links = re.findall(r'\s(?:href|src)="([^"]*)"', " ".join(marked))
+    return set(map(html.unescape, parts)), set(map(html.unescape, links))
+
+
+def test_each_link_leads_to_a_file_and_a_part_of_it():
+    dead = []
+    for path in set(SITE.rglob("*.html")) - set(SITE.glob("_static/*")):
+        for link in read_page(path)[1]:
+            file, part = map(unquote, re.fullmatch(r"([^?#]*)[^#]*#?(.*)", link).groups())
+            if re.match(r"\w+:", link):
+                continue
+            there = path.parent / file if file else path
+            is_page = part and there.suffix == ".html"
+            if not there.is_file() or is_page and part not in read_page(there)[0]:
+                dead.append((path.name, link))
+    assert not dead
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """The address of a JupyterLab set as by `make lab`, whose files have the notebooks' names."""
+    desk = tmp_path / "mine"
+    desk.mkdir()
+    for path in select_notebooks():
+        shutil.copy(ROOT / "extras" / "pyproject.toml", desk / path.name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}"]
+    command += ["--allow-root", "--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}"]
+    settings = {"JUPYTER_CONFIG_PATH": "tools/lab", "JUPYTER_CONFIG_DIR": str(tmp_path)}
+    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings)
+    for _ in range(240):
+        time.sleep(0.5)
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            break
+    yield f"http://127.0.0.1:{port}/lab/tree/mine"
+    server.terminate()
+    server.wait()
+
+
+def test_make_lab_shows_whole_names(visit, lab):
+    page = visit(lab)
+    names = page.locator(".jp-DirListing-itemText")
+    names.nth(26).wait_for()
+    page.wait_for_timeout(1000)
+    room = names.evaluate_all("all => all.map((name) => name.clientWidth - name.scrollWidth)")
+    assert len(room) == 27 and min(room) >= 0
