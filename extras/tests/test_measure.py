@@ -164,29 +164,36 @@ def test_no_function_and_no_list_are_refused_before_anything_is_read(name, value
         measure.measure({}, {}, **{name: value})
 
 
-def test_kinds_of_factors_are_doubted(fast):
-    codes, factors = liars()
-    given = {name: values[:, None] for name, values in factors.items()}  # as columns
-    given |= {"skin": factors["skin"].astype(float), "age": np.arange(N) % 40}
-    given["hair"] = np.array(["fair", "dark", "red"], dtype=object)[factors["hair"]]
-    found = judge(codes["No leak"], given, dynamic=DYNAMIC)
-    assert (found.kinds["hair"], found.kinds["skin"]) == ("3 classes", "continuous, or classes?")
-    said = [doubt.partition(":")[0] for doubt in found.doubts if "class" in doubt]
-    assert sorted(said) == ["age", "skin"]
-
-
-def test_spellings_matrices_and_indices_of_a_code_book_are_doubted(fast):
-    codes, factors = liars()
-    names = np.array(["Walk", "walk", "run "])[factors["action"]]
-    pairs = np.stack([factors["skin"], factors["hair"]], 1)
-    given = {"act": names, "both": pairs, "skin": factors["skin"]}
-    entries = np.array([5, 60, 17])[factors["skin"]]
-    for code, says in ((codes["No leak"][0], ()), (entries[:, None], ("index of a code book",))):
-        found = judge({"static": code}, given)
-        known = ["act: 'Walk' and 'walk' are", "both: its 2 columns are read as steps", *says]
-        for each in known:
-            assert sum(each in doubt for doubt in found.doubts) == 1, each
-        assert any("code book" in doubt for doubt in found.doubts) == bool(says)
+def test_odd_codes_and_factors_are_doubted(fast):
+    (static, _), (skin, hair, action, _) = liars()[0]["No leak"], liars()[1].values()
+    random, names = np.random.default_rng(0), np.array(["fair", "dark", "red"], dtype=object)
+    order, is_known, index = random.permutation(N), np.arange(N) % 3 > 0, "its whole numbers look"
+    codes = {
+        "static": (static, ()),
+        "frames": (static[order // 4], "frames: 300 rows are 75 different ones"),
+        "index": (np.array([5, 60, 17])[skin][:, None], f"index: {index}"),
+        "tokens": (random.integers(99, size=(N, 3)), f"tokens: {index}"),
+    }
+    factors = {
+        "hair": (hair[:, None], ()),  # as a column
+        "name": (names[hair], ()),
+        "who": (order // 4 % 5, ()),
+        "skin": (skin.astype(float), "skin: its 3 whole values"),
+        "age": (np.arange(N) % 40, "age: its 40 whole numbers"),
+        "act": (np.array(["Walk", "walk", "run "])[action], "act: 'Walk' and 'walk' are"),
+        "both": (np.stack([skin, hair], 1), "both: its 2 columns are read as steps"),
+        "void": (np.where(is_known, hair, 255), "255 in 33% of void"),
+        "below": (np.where(is_known, hair, -1), "-1 in 33% of below"),
+        "word": (np.where(is_known, names[hair], "Unknown"), "Unknown in 33% of word"),
+    }
+    found = judge(*({name: odd for name, (odd, _) in each.items()} for each in (codes, factors)))
+    assert (found.kinds["name"], found.kinds["skin"]) == ("3 classes", "continuous, or classes?")
+    said = sorted(doubt for doubt in found.doubts if not doubt.startswith("bits of"))
+    expected = sorted(says for _, says in (codes | factors).values() if says)
+    assert all(map(str.startswith, said, expected)) and len(said) == len(expected)
+    steps = random.normal(size=(N, 6, 2)) * (np.arange(6) < 2 + order[:, None] % 5)[..., None]
+    doubts = judge({"code": steps}, {"hair": hair}).doubts
+    assert doubts[0].startswith("code: the last steps of 180 sequences are equal, 20% of all")
 
 
 def test_with_few_sequences_nothing_is_concluded(fast):
@@ -416,9 +423,9 @@ def test_codes_come_from_csv_and_pt(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="c.pt .*other bytes"):
         read_codes("c.pt")
     mean = torch.tensor(units)
-    for parts in ((mean, mean), {"z": [*mean.split(1)]}, [{"z": mean}]):
+    for parts in ((mean, mean), {"z": [*mean.split(1)]}, [{"z": mean}], {"model": {"z": mean}}):
         torch.save(parts, "c.pt")
-        with pytest.raises(ValueError, match="codes: c.pt .*a dict of .*found a (tuple|list)"):
+        with pytest.raises(ValueError, match="codes: c.pt .*a dict of .*found a (tuple|list|dict)"):
             read_codes("c.pt")
     torch.save({"static": Path("x")}, "c.pt")
     pd.DataFrame(units, columns=[*names[:-1], "other"]).to_csv("c.csv")
@@ -573,12 +580,15 @@ CODES = {  # arrays of codes that are refused, and what the message names
     "too large": ({"a": CODE * 1e300}, "code 'a'"),
     "no rows": ({"a": CODE[:0]}, "codes 'a'"),
     "names of rows": ({"a": CODE, "films": GOOD.astype(str)}, "codes 'films': .*leave names out"),
+    "lengths": ({"a": CODE, "lengths": GOOD}, "code 'lengths': .*cut all to one length"),
+    "a factor": ({"a": CODE, "f": GOOD}, "code 'f': .*factors have a file of their own"),
     "few rows": ({"a": CODE[:9]}, "codes, factors: .*bring 20 "),
     "rows lacking": ({"a": CODE[1:]}, "codes, factors: .*one row for each.*119.*120"),
     "nothing": ({}, "codes"),
 }
 FACTORS = {  # the same of a factor "f"
     "one class": (GOOD * 0, "factor 'f'"),
+    "durations": (GOOD.astype("m8[s]"), "factor 'f': .*x.astype.float.*timedelta64"),
     "three axes": (CODE[..., None], "factor 'f'"),
     "names": (np.arange(120), "factor 'f': .*120 classes.*--group"),
     "nearly one class": (np.arange(120) < 2, "factor 'f': .*2; bring 600"),
@@ -593,7 +603,7 @@ OTHERS = {  # the command's words instead of good ones
     "gaps": (("codes.npz", "gaps.csv"), "factors 'f': .*line 4"),
     "few groups": (("codes.npz", "f.csv", "--group", "action"), "groups: .*2"),
     "no group": (("codes.npz", "f.csv", "--group", "actoin"), "group: .*action"),
-    "another member": (("member.npz", "f.csv"), "codes 'a.txt'"),
+    "another member": (("member.npz", "f.csv"), "codes 'a.txt': .*toarray"),
 }
 
 

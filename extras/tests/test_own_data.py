@@ -425,8 +425,8 @@ def test_lengths_beside_an_array_are_its_mask(tmp_path):
         assert data.splits["train"].static == () and "padding" not in str(data.notes)
         lines = table("".join(f"{k},{t},{x}\n" for (k, t), x in np.ndenumerate(series[..., 0])))
         shares, turned = arrays(x=values, lengths=lengths / 10), arrays(x=values[:, ::-1])
-        for make, place in zip((lines, shares, turned), ("end", "end", "beginning"), strict=True):
-            said = f"Careful: 0 alone at the {place} of {(lengths < 9).sum()} sequences"
+        for make, place in zip((lines, shares, turned), ("last", "last", "first"), strict=True):
+            said = f"Careful: the {place} steps of {(lengths < 9).sum()} sequences are equal"
             assert said in str(own_data.load(make(tmp_path), size=8).notes)
     data = own_data.load(arrays(x=series, lengths=lengths + 150)(tmp_path))  # of persons, in cm
     assert data.splits["train"].static == ("lengths",) and data.splits["train"].observed.all()
@@ -643,6 +643,9 @@ def test_lines_that_lack_in_all_series_are_noted(tmp_path):
     lines = "".join(f"{name},2020-01-{day:02},{day}.5\n" for name in "abcd" for day in days)
     notes = own_data.load(table(lines, "id,date,x")(tmp_path)).notes
     assert any("before 2020-01-24 00:00:00+00:00 lies 20 times" in note for note in notes)
+    folder = called("a1-7.png", "a1-8.png", "a1-9.png", "a1-19.png")(tmp_path)
+    note, _ = own_files.find_in_folder(folder, 8, "crop").notes
+    assert note.startswith("Careful: before a/a1-19.png lies 10 times the usual time; ")
 
 
 def test_numbers_of_other_widths_are_read_alike(tmp_path):
@@ -964,7 +967,7 @@ BAD = {
     "another minus": (table(series(ends=("\u22121", "\u22122", "4"))), "a.csv, x: .*line 2"),
     "no names": (table(series(), "0,1.5,2.25"), "a.csv: .*first line of names"),
     "the line of Excel": (table(series(), "sep=,\nid,time,x"), "a.csv: .*names.* sep=,"),
-    "a comment first": (table(series(), "of 2026\nid,time,x"), "a.csv: .*as in the first"),
+    "a comment first": (table(series(), "of 2026\nid,time,x"), "a.csv: .*a comment. leave it out"),
     "a page": (file("a.npz", "<html>", beside=lambda p: p / "a.npz"), "a.npz: .*text, b'<html"),
     "infinite": (table(series("1,9,inf")), "a.csv: .*infinity"),
     "many texts": (table(TEXTS, "id,time,x,w"), "the column w: "),

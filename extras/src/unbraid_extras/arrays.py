@@ -26,6 +26,7 @@ from unbraid.checks import (
 SUFFIXES = (".npz", ".npy", ".csv", ".pt", ".pth")
 MADE_BY = "unbraid_extras measure"  # what files of this command say of themselves
 NO_UNITS = ("id", "index", "name", "row", "sequence", "series")  # columns beside codes
+OF_STEPS = ("mask", "lengths")  # what says which steps of codes are none
 FEWEST, FEWEST_GROUPS = 20, 10  # sequences, or groups of them
 LARGEST_SEED = 2**32 - 1  # of scikit-learn and older generators of NumPy
 ROWS_PER_CLASS = 4  # on average, at least
@@ -53,7 +54,8 @@ def read_arrays(path: Path | str, field: str) -> Arrays:
     check_field(len(arrays) > 0, field, "at least one array", f"none in {path.name}")
     for name, values in arrays.items():
         holds = values.size > 0 and values.ndim > 0
-        check_field(holds, f"{field} {name!r}", "one row for each sequence", values.shape)
+        expected = "one row for each sequence (of a sparse matrix x.toarray())"
+        check_field(holds, f"{field} {name!r}", expected, values.shape)
     return arrays
 
 
@@ -119,7 +121,7 @@ def read_named(path: Path, field: str) -> Arrays:
         named = content if isinstance(content, Mapping) else {path.stem: content}
         arrays = {}
         for name, part in named.items():
-            several = part if isinstance(part, list | tuple) else ()
+            several = part if isinstance(part, list | tuple) else [part] * isinstance(part, dict)
             is_one = not any(hasattr(each, "ndim") or isinstance(each, dict) for each in several)
             expected = "a tensor or a dict of tensors (torch.cat joins batches)"
             check_field(is_one, str(name), expected, f"a {type(part).__name__}")
@@ -171,7 +173,8 @@ def check_inputs(
     arrays = {name: measurable_array(f"code {name!r}", code) for name, code in codes.items()}
     check_names("dynamic", () if dynamic is None else dynamic, factors)
     for name, code in arrays.items():
-        hint = "; for one unit pass x[:, None]" if code.ndim == 1 else ""
+        check_field(name not in OF_STEPS, f"code {name!r}", "units (cut all to one length)", name)
+        hint = "; factors have a file of their own, and one unit is x[:, None]" * (code.ndim == 1)
         holds = code.ndim in (2, 3) and code.size > 0
         check_field(holds, f"code {name!r}", f"(N, D) or (N, T, d){hint}", code.shape)
     count = len(next(iter(arrays.values())))
@@ -203,8 +206,9 @@ def check_nested(field: str, values: np.ndarray, groups: np.ndarray) -> None:
 
 def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
     """A factor (N,), or (N, T) if it changes within a sequence; steps: T of the codes of steps."""
-    holds, expected = values.ndim in (1, 2) and values.dtype.kind not in "cV", "(N,) or (N, T)"
-    check_field(holds, field, f"numbers or text {expected}", f"{values.shape} of {values.dtype}")
+    holds = values.ndim in (1, 2) and values.dtype.kind not in "cVmM"
+    expected = "numbers (of times x.astype(float)) or text (N,) or (N, T)"
+    check_field(holds, field, expected, f"{values.shape} of {values.dtype}")
     check_classes(field, values)
     if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
         values = values.astype(str)  # as pandas hands text on

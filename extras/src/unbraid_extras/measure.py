@@ -26,7 +26,7 @@ from unbraid.checks import (
     number_groups,
     to_index,
 )
-from unbraid.measures.doubts import WHOLE, doubt_classes, doubt_index, doubt_matrix, doubt_spellings
+from unbraid.measures import doubts as about
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import LeakageMatrix, shuffle_groups
 from unbraid.support.readable import Readable
@@ -223,8 +223,12 @@ def judge(
     check_field(len(inputs) < len(arrays), "codes", "a code beside the inputs", [*arrays])
     for name, values in inputs.items():
         check_field(values.ndim == 2, f"code {name!r}", "inputs (N, P)", values.shape)
-    doubts = doubt_index({name: code for name, code in arrays.items() if name not in inputs})
-    unit = "sequences"
+    made = {name: code for name, code in arrays.items() if name not in inputs}
+    doubts = about.doubt_index(made)
+    for name, code in made.items():
+        ends = about.doubt_padding(code if code.ndim == 3 else [], "Cut all to one length")
+        doubts += [f"{name}: {each}" for each in ends]
+    unit = "sequences" if groups is None else "groups"
     is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
     if is_copy.any():
         unit = "different sequences"
@@ -234,13 +238,12 @@ def judge(
         arrays = {name: code[~is_copy] for name, code in arrays.items()}
         known = {name: values[~is_copy] for name, values in known.items()}
         check_inputs(arrays, known, dynamic)
-    unit = unit if groups is None else "groups"
     numbers = number_groups("groups", groups, len(next(iter(arrays.values()))))
     kinds, constants = {}, {}
     for name, values in known.items():
         kinds[name], constants[name], said = describe_factor(name, values)
         is_matrix = values.ndim == 2 and all(code.ndim == 2 for code in arrays.values())
-        doubts += [*said, *([doubt_matrix(name, values)] if is_matrix else [])]
+        doubts += [*said, *([about.doubt_matrix(name, values)] if is_matrix else [])]
     count = int(numbers.max()) + 1
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.
@@ -258,14 +261,15 @@ def judge(
 
 def describe_factor(name: str, values: np.ndarray) -> tuple[str, float, list[str]]:
     """The kind of a factor in words, the share of its most frequent class, and doubts."""
+    doubts = about.doubt_factor(name, values)
     if values.dtype.kind == "f":
-        doubts = doubt_classes({name: values.reshape(-1, 1)}, WHOLE)
-        return "continuous" + ", or classes?" * bool(doubts), float("nan"), doubts
+        is_odd = any(about.WHOLE in doubt for doubt in doubts)
+        return "continuous" + ", or classes?" * is_odd, float("nan"), doubts
     classes, sizes = np.unique(values, return_counts=True)
     is_many = len(classes) > MOST_CLASSES and values.dtype.kind in "iu"
     found, share = f"{name}: its {len(classes)} whole", float(sizes.max() / values.size)
     doubt = f"{found} numbers are read as classes; write them with a decimal point if measured"
-    return f"{len(classes)} classes", share, [doubt] * is_many + doubt_spellings(name, classes)
+    return f"{len(classes)} classes", share, [*[doubt] * is_many, *doubts]
 
 
 # ---- rows

@@ -21,7 +21,7 @@ from unbraid.checks import check_field, check_name, check_names, check_seed, che
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
-from unbraid.measures.doubts import WHOLE, doubt_classes, doubt_spellings
+from unbraid.measures.doubts import doubt_factor
 from unbraid.support.progress import progress_bar
 from unbraid.support.readable import Readable
 
@@ -143,9 +143,8 @@ def load(path: Path | str, **options: Any) -> OwnData:
     taken = [*own_tables.describe_source(raw, counts, *labels), *data.taken]
     notes = [*raw.notes, *parts.notes, *notes, *data.notes]
     for name, (numbers, classes) in known.items():
-        doubts = doubt_spellings(name, classes or ())
-        doubts += doubt_classes({name: numbers[:, None]}, WHOLE) if classes is None else []
-        notes += [f"Careful: {doubt}." for doubt in doubts]
+        values = numbers if classes is None else np.array(classes)[numbers]
+        notes += [f"Careful: {doubt}." for doubt in doubt_factor(name, values)]
     for number, name in enumerate(SPLITS):
         chosen = [clip for clip in clips if clip.split == number]
         data.names[name] = [clip.name for clip in chosen]
@@ -180,9 +179,7 @@ def add_label_file(raw: RawSequences, path: Path, how: Reading) -> RawSequences:
     """The sequences with the labels of the file that is named, or that lies in the folder."""
     file = Path(how.labels or path / own_files.LABELS)
     check_field(how.labels is None or file.is_file(), "labels", "a csv file", f"no {file}")
-    if file.is_file():
-        raw = own_tables.add_label_file(file, raw, how.time_column)
-    return raw.note(*own_tables.doubt_gaps(raw.static.select_dtypes("number")))
+    return own_tables.add_label_file(file, raw, how.time_column) if file.is_file() else raw
 
 
 class Parts(NamedTuple):

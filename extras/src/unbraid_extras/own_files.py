@@ -43,6 +43,7 @@ DECIMAL = r"(?<![0-9.])[0-9]+\.[0-9]+(?!\.?[0-9])|[0-9]+"  # and whole numbers; 
 REMEDY = "copy it again, save it anew, or remove it"
 # What is said of whole films: trimmed, not encoded anew, they lack what first frames refer to.
 TRIMMED = "[Rr]ef|POC|RPS|mmco|short term|keyframe|no frame|num gap|[VSP]PS|SEI|APP|dts"
+UNEVEN = 1.6  # times the usual time from a step to the next; months differ by less
 GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
 LEFT = (LABELS, "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
@@ -137,6 +138,18 @@ def name_others(others: list[Path]) -> list[str]:
     """A sentence on the files that are not read, if there are any."""
     listed = ", ".join(path.name for path in others[:3])
     return [f"Other files, {len(others)}, are left out, such as {listed}."] * bool(others)
+
+
+def doubt_times(times: list[pd.Series]) -> list[str]:
+    """A sentence on the first sequence whose times, by names, are not about equally far apart."""
+    for gaps in (each.diff() for each in times):
+        if gaps.max() > UNEVEN * gaps.median():
+            found = f"before {gaps.idxmax()} lies {gaps.max() / gaps.median():.3g} times the usual"
+            remedy = (
+                "steps are read as equally far apart, so fill the gap (a csv's with empty cells)"
+            )
+            return [f"Careful: {found} time; {remedy}."]
+    return []
 
 
 # ---- films and pictures
@@ -260,7 +273,8 @@ def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
 
     names, planes = [folder.name for folder in folders], 3 * sum(map(len, pictures))
     axes = "each folder is a sequence, its pictures the steps, in the order of their names"
-    more: dict[str, Any] = {"notes": name_others(others), "planes": planes, "sizes": sizes}
+    notes = [*name_others(others), *doubt_times([count_pictures(paths) for paths in pictures])]
+    more: dict[str, Any] = {"notes": notes, "planes": planes, "sizes": sizes}
     return RawSequences("folders", names, read, axes, "a picture", **more)
 
 
@@ -274,6 +288,14 @@ def check_numbers(paths: list[Path], where: str) -> None:
     expected = "names that differ in one whole number alone, 0001, 0002, ... (move others away)"
     found = f"{' and '.join([*kinds.values()][:2])} among others"
     check_field(not (is_mixed or is_decimal), where, expected, found)
+
+
+def count_pictures(paths: list[Path]) -> pd.Series:
+    """The last number of each name, by folder and name; none if more differs, as in dates."""
+    stems = pd.Series({f"{path.parent.name}/{path.name}": path.stem for path in paths})
+    parts = stems.str.extract(r"^((?:.*\D)?)0*(\d{1,5})(\D*)$")
+    is_one = parts.notna().all(axis=None) and len(parts[[0, 2]].drop_duplicates()) == 1
+    return parts[1][: len(parts) * is_one].astype(float)
 
 
 def read_picture(path: Path, size: int, fit: str, sizes: set[tuple[int, int]]) -> np.ndarray:

@@ -14,9 +14,10 @@ import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 from PIL import Image
 from unbraid.checks import check_classes, check_field
+from unbraid.measures.doubts import doubt_gaps, doubt_padding
 
 from unbraid_extras.arrays import read_arrays
-from unbraid_extras.own_files import RawSequences, Values, fit_picture
+from unbraid_extras.own_files import UNEVEN, RawSequences, Values, doubt_times, fit_picture
 from unbraid_extras.tables import NAME, check_column, normalise, read_names, read_table
 
 # Columns that are taken without being named, if a table has only one of them.
@@ -38,9 +39,7 @@ COMPARED = 2**24  # pixels that are compared, about
 MOST_COMPARED = 100  # places of each axis of series
 ALIKE = 0.6  # frames at one place of the first axis, as a share of those along the second
 EQUAL = 0.99  # of what a mask keeps, if it is turned around
-UNEVEN = 1.6  # times the usual time from a step to the next; months differ by less
-FEWEST_GAPS, MOST_GAPS = 0.01, 0.5  # shares of a column that one value may have as a gap
-FEWEST_VALUES = 3  # different ones, from which others are told
+LENGTHS = "Give lengths (N,) in steps, or a mask; of a csv leave these lines out"
 DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M"}  # of dates, by their number
 Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]  # numbers, and names of classes
 
@@ -69,7 +68,7 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     else:
         values, convert = as_images(values, size, fit, path.name, notes)
         means = np.where(mask, values.reshape(*shape, -1).mean(2), np.nan)
-        notes += doubt_ends(pd.DataFrame(means.reshape(-1, 1), table.index))
+        notes += [f"Careful: {each}." for each in doubt_padding(means[..., None], LENGTHS)]
         check_order(values, path.name)
         axes = f"(N, T, C, H, W): {' x '.join(map(str, values.shape))}"
         frames = {"planes": math.prod(values.shape[:3]), "sizes": {values.shape[:2:-1]}}
@@ -233,39 +232,11 @@ def drop_constants(numbers: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list
     check_field(variables.size > 0, file, expected, names or "none")
     says = "Careful: read as labels, which the model does not see, because they never change within"
     notes = [f"{says} a sequence: {names}."] * bool(names)
-    return variables, [*doubt_gaps(variables), *doubt_ends(variables), *notes]
-
-
-def doubt_ends(numbers: pd.DataFrame) -> list[str]:
-    """Sentences on sequences that end, or begin, with one value alone, as if filled up."""
-    notes = []
-    for place, table in (("end", numbers[::-1]), ("beginning", numbers)):
-        fill = table.groupby(level=0).head(1).stack().mode().iloc[:1].sum()
-        is_fill = (table == fill).all(axis=1).astype(int)
-        sizes = is_fill.groupby(level=0).cumprod().groupby(level=0).sum()
-        share, others = sizes.sum() / len(table), is_fill.sum() - sizes.sum()
-        if share >= FEWEST_GAPS and sizes[sizes > 1].nunique() > 1 and others < 0.1 * sizes.sum():
-            found = f"Careful: {fill:.10g} alone at the {place} of {(sizes > 1).sum()} sequences"
-            remedy = "Give lengths (N,) in steps, or a mask; of a csv leave these lines out."
-            notes.append(f"{found}, {share:.0%} of the steps: padding? {remedy}")
-    return notes
-
-
-def doubt_gaps(numbers: pd.DataFrame) -> list[str]:
-    """Sentences on values that come again and are far from all others of their column, as -999."""
-    notes = []
-    for name, column in zip(numbers, numbers.to_numpy(np.float64).T, strict=True):
-        ordered = np.sort(column[np.isfinite(column)])
-        is_told = np.count_nonzero(np.diff(ordered)) >= FEWEST_VALUES
-        for value in ordered[[0, -1]] if is_told else ():
-            others = ordered[ordered != value]
-            share = 1 - len(others) / len(ordered)
-            distance = max(others[0] - value, value - others[-1])
-            low, high = others[[len(others) // 20, -1 - len(others) // 20]]
-            if FEWEST_GAPS <= share < MOST_GAPS and distance > high - low:
-                found = f"Careful: {value:.10g} in {share:.0%} of {name}"
-                notes.append(f"{found}: a missing value? Leave the cell empty.")
-    return notes
+    sequences = [part.to_numpy() for _, part in variables.groupby(level=0)]
+    doubts = doubt_padding(sequences, LENGTHS)
+    for name, column in zip(variables, variables.to_numpy(np.float64).T, strict=True):
+        doubts += doubt_gaps(str(name), column, "Leave the cell empty", is_label=False)
+    return variables, [*(f"Careful: {doubt}." for doubt in doubts), *notes]
 
 
 # ---- tables
@@ -405,7 +376,7 @@ def arrange_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
     gaps = pd.Series([part.index.to_series().diff().median() for part in series.values()])
     usual = max(times, key=len).to_series().diff().median()
     usual = f"{usual:.6g}" if isinstance(usual, float) else str(usual).removesuffix(" 00:00:00")
-    notes = doubt_times(times)
+    notes = doubt_times([part.to_series() for part in times])
     if gaps.max() > UNEVEN * gaps.min():
         found = f"steps of some series are {gaps.max() / gaps.min():.3g} times as long as others'"
         notes.append(f"Careful: {found}, where each is one to the model; give all series one rate.")
@@ -413,18 +384,6 @@ def arrange_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
         notes.append("They share few times, so that each has its own steps, in their order.")
     about, columns = (axes, f"{usual} of {grid.name}"), [*numbers.columns]
     return RawSequences("series", names, read, *about, times=times, columns=columns, notes=notes)
-
-
-def doubt_times(times: list[pd.Index]) -> list[str]:
-    """A sentence on the first series whose times are not about equally far apart."""
-    for each in times:
-        gaps = each.to_series().diff()
-        if gaps.max() > UNEVEN * gaps.median():
-            ratio = gaps.max() / gaps.median()
-            found = f"before {gaps.idxmax()} lies {ratio:.3g} times the usual time"
-            remedy = "steps are read as equally far apart, so give missing ones as empty cells"
-            return [f"Careful: {found}; {remedy}."]
-    return []
 
 
 # ---- labels

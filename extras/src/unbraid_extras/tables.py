@@ -112,7 +112,8 @@ def count_rows(reader: Any, width: int, where: str) -> int:
         if len(row) > 1 or "".join(row).strip():
             if len(row) != width:
                 found = f"{len(row)} in line {reader.line_num}"
-                refuse(where, f"{width} cells in each line, as in the first", found)
+                remedy = " (is that a comment? leave it out)" * (width == 1)
+                refuse(where, f"{width} cells in each line, as in the first{remedy}", found)
             count += 1
     return count
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,9 @@ PARTS = 5  # of the rows, whose estimates tell how far an estimate by ranks vari
 ROWS_PER_CELL = 6  # for each of 2**d cells; with fewer, normal pairs come out a quarter too low
 MOST_CLASSES = 20  # different whole numbers of a column that may be class numbers
 ROUNDED = 1e-6  # of the largest value: what rounding of single precision can leave
+UNKNOWN = ("unknown", "unk", "unlabeled", "unlabelled", "undefined", "n/a", "?")
+MOST_PLAIN = 3  # different numbers, of which none is told from others
+OFTEN, MOST_GAPS = 0.01, 0.5  # shares of values, or of steps, that may stand for none
 UNTOLD = 4  # bits below log2(N), where estimates come near the most that N rows can show
 
 
@@ -92,10 +95,65 @@ def doubt_rounding(samples: dict[str, np.ndarray]) -> list[str]:
 
 
 def doubt_index(codes: dict[str, np.ndarray]) -> list[str]:
-    """A sentence on each code (N, 1) or (N, T, 1) of whole numbers, three or more of them."""
+    """A sentence on each code of whole numbers, of one unit, or of units of many that count up."""
     says = "its whole numbers look like the index of a code book; give one-hot rows, or its vectors"
-    units = {name: np.unique(code) for name, code in codes.items() if code.shape[-1] == 1}
-    return [f"{name}: {says}" for name, v in units.items() if len(v) > 2 and not (v % 1).any()]
+    found = []
+    for name, code in codes.items():
+        if not (code % 1).any() and (code.shape[-1] == 1 or code.min() >= 0):
+            fewest = min(len(np.unique(unit)) for unit in code.reshape(-1, code.shape[-1]).T)
+            found += [f"{name}: {says}"] * (fewest > (2 if code.shape[-1] == 1 else MOST_CLASSES))
+    return found
+
+
+def doubt_padding(sequences: np.ndarray | Sequence[np.ndarray], remedy: str) -> list[str]:
+    """Sentences on sequences (T, d) whose last, or first, steps are equal, of several lengths."""
+    found, steps = [], max(1, sum(map(len, sequences)))
+    for place, way in (("last", -1), ("first", 1)):
+        is_same = [(each[1:] == each[:-1]).all(axis=1)[::way] for each in sequences]
+        sizes = np.array([np.logical_and.accumulate(each).sum() for each in is_same])
+        share, others = sizes.sum() / steps, sum(map(np.sum, is_same)) - sizes.sum()
+        if (
+            share >= OFTEN
+            and np.unique(sizes).size > 2 - sizes.all()
+            and others < 0.1 * sizes.sum()
+        ):
+            says = (
+                f"the {place} steps of {(sizes > 0).sum()} sequences are equal, {share:.0%} of all"
+            )
+            found.append(f"{says}: padding? {remedy}")
+    return found
+
+
+def doubt_gaps(name: str, values: np.ndarray, remedy: str, is_label: bool = True) -> list[str]:
+    """A sentence on what comes again and may stand for no value.
+
+    So may a word, a number far from all others, and the only label below 0.
+    """
+    kinds, counts = np.unique(values[values == values], return_counts=True)
+    shares = counts / max(1, counts.sum())
+    try:
+        numbers = kinds.astype(float)
+    except (TypeError, ValueError):  # words, or dates
+        is_odd = np.array([fold(kind) in UNKNOWN for kind in kinds])
+    else:
+        is_odd = (numbers < 0) & ((numbers < 0).sum() == 1) & is_label
+        for end in {numbers.argmin(), numbers.argmax()} if len(kinds) > MOST_PLAIN else ():
+            others = np.sort(np.repeat(numbers, np.where(numbers == numbers[end], 0, counts)))
+            low, high = others[[len(others) // 20, -1 - len(others) // 20]]
+            distance = max(others[0] - numbers[end], numbers[end] - others[-1])
+            is_odd[end] |= distance > high - low and shares[end] < MOST_GAPS
+        is_odd &= len(kinds) > MOST_PLAIN
+    rows = np.flatnonzero(is_odd & (shares >= OFTEN) & (counts > 1))
+    found = [f"{str(kinds[row]).removesuffix('.0')} in {shares[row]:.0%} of {name}" for row in rows]
+    return [f"{each}: a missing value? {remedy}" for each in found]
+
+
+def doubt_factor(name: str, values: np.ndarray) -> list[str]:
+    """Sentences on a factor, of floats or of classes, that may be read as another kind."""
+    is_measured, columns = values.dtype.kind == "f", {name: values.reshape(-1, 1)}
+    found = [] if is_measured else doubt_spellings(name, np.unique(values))
+    found += doubt_classes(columns, WHOLE) if is_measured else []
+    return [*found, *doubt_gaps(name, values, "Leave such rows out")]
 
 
 def doubt_matrix(name: str, values: np.ndarray) -> str:

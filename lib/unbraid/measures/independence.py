@@ -105,6 +105,25 @@ def are_kinds(groups: int, classes: Sequence[np.ndarray]) -> bool:
     return max(groups, free) <= MORE_GROUPS * kinds
 
 
+def doubt_frames(x: np.ndarray, y: np.ndarray, classes: Sequence[np.ndarray]) -> list[str]:
+    """A sentence on rows (N, d) that come again with one value of a factor, as frames do.
+
+    y: measured factors (N, e); classes: class numbers (N,).
+    """
+    numbers = np.unique(x, axis=0, return_inverse=True)[1].ravel()
+    groups = int(numbers.max()) + 1
+    if not FEWEST < groups <= MANY * len(x):
+        return []
+
+    def is_one(values: np.ndarray) -> bool:
+        return np.unique(np.stack([numbers, values]), axis=1).shape[1] == groups
+
+    of_groups = [each for each in classes if is_one(each)]
+    if are_kinds(groups, of_groups) or not (of_groups or any(map(is_one, y.T))):
+        return []
+    return [f"{len(x)} rows are {groups} different ones, as where each frame is a row; {BY_GROUPS}"]
+
+
 def doubt_independence(
     x: np.ndarray, y: np.ndarray, classes: Sequence[np.ndarray] = (), remedy: str = ONE_OF_EACH
 ) -> list[str]:

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from unbraid import checks
 from unbraid.checks import check_field, check_name, check_whole, measurable_array, refuse
 from unbraid.measures import doubts
-from unbraid.measures.independence import BY_GROUPS, doubt_independence
+from unbraid.measures.independence import BY_GROUPS, doubt_frames, doubt_independence
 from unbraid.measures.intervals import ratio_limits
 from unbraid.support.readable import Readable
 
@@ -170,7 +170,12 @@ def doubt_rows(codes: Mapping[str, ArrayLike], targets: Mapping[str, Factor]) ->
             each[target.kind].append(values)
     classes = [*np.hstack(each["classes"]).T.astype(int)]
     measured = np.hstack(each["continuous"])
-    return doubt_independence(np.hstack(flat), measured, classes, BY_GROUPS)
+    found = doubt_independence(np.hstack(flat), measured, classes, BY_GROUPS)
+    alone = zip(codes, arrays, strict=True) if len(arrays) > 1 and not found else ()
+    for name, code in alone:
+        if code.ndim == 2:
+            found += [f"{name}: {each}" for each in doubt_frames(code, measured, classes)]
+    return found
 
 
 def fit_and_predict(
