@@ -56,9 +56,6 @@ WIDTHS = {8: (48,), 16: (48, 96), 32: (32, 64, 96), 64: (24, 48, 64, 96)}  # of 
 WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
 SILENCE = 20  # seconds, at most, from a line on the progress to that of the next row
-FLAT_FROM = 0.6  # of the run; before, the weights of the bound's terms change much
-PATIENCE = 8  # rows
-FLAT = 0.001  # growth of the validation bound, as a share of it, below which training ends
 VALIDATED = 100  # validation sequences behind each row, at most
 
 # Files of a run in its folder.
@@ -236,10 +233,8 @@ def check_readable(model: str, data: OwnData) -> None:
 class Watch:
     """Keeps the rows of the curve with the validation bound, and the weights of the best one."""
 
-    def __init__(
-        self, model: SequenceModel, sample: Sequences, options: dict, folder: Path, since: int
-    ):
-        self.model, self.sample, self.options, self.since = model, sample, options, since
+    def __init__(self, model: SequenceModel, sample: Sequences, options: dict, folder: Path):
+        self.model, self.sample, self.options = model, sample, options
         checkpoint, self.best_path, self.rows_path = (folder / name for name in WORKING)
         self.rows: list[dict] = []
         self.said = time.monotonic()
@@ -253,18 +248,8 @@ class Watch:
         """The update with the best validation bound."""
         return max(self.rows, key=lambda row: row["validation"])["step"]
 
-    @property
-    def is_flat(self) -> bool:
-        """Whether the best validation bound has hardly grown in the last rows."""
-        # Where a longer run goes on, its rate is large again, and the bound falls at first.
-        bounds = [row["validation"] for row in self.rows if row["step"] > self.since]
-        if len(bounds) <= PATIENCE or self.rows[-1]["step"] < FLAT_FROM * self.options["steps"]:
-            return False
-        before = max(bounds[:-PATIENCE])
-        return max(bounds[-PATIENCE:]) - before < FLAT * abs(before)
-
-    def __call__(self, row: dict) -> bool:
-        """Measure the validation bound at a row of the curve; True where it no longer grows."""
+    def __call__(self, row: dict) -> None:
+        """Measure the validation bound at a row of the curve."""
         figures = bound_per_frame(self.model, [self.sample], self.options["seed"])
         self.rows.append(row | {"validation": figures["elbo_per_frame"]})
         if self.best == row["step"]:
@@ -279,9 +264,6 @@ class Watch:
                 done += f", {row['seconds'] * (1 / share - 1) / 60:.1f} min left"
             text = "training {elbo_per_frame:.4g}, validation {validation:.4g} nats per step"
             print(f"  {done}: {text.format(**self.rows[-1])}, best at {self.best}", flush=True)
-        if self.is_flat:
-            print(f"  the validation bound no longer grows: kept is update {self.best}", flush=True)
-        return self.is_flat
 
 
 def train(
@@ -346,14 +328,13 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
     reached = last_update(checkpoint)
     word = f"goes on after update {reached}" if reached else "begins"
     print(f"{folder}: training {word}, {count_parameters(model)} parameters", flush=True)
-    others, reasons, since = find_others(plan.options, known["shorter"]), [*plan.reasons], 0
+    others, reasons = find_others(plan.options, known["shorter"]), [*plan.reasons]
     if known["shorter"]:
         done, steps = known["shorter"][-1][0], plan.options["steps"]
         said = f"differed in {', '.join(others)}" if others else "ended in the same weights"
         whole = f"one of {steps} from the start would have {said}"
         reasons.append(f"It goes on from {done} updates of a shorter run; {whole}.")
         print(f"  {reasons[-1]}", flush=True)
-        since = done if others else 0
         rows, identity, tensors = read_checkpoint(checkpoint)  # with Adam's moments and the noise
         written = {"identity": identity | {"steps": steps}, "rows": rows}
         write_tensors(checkpoint, tensors, "run", written)
@@ -365,7 +346,7 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
     if plan.drawn:
         sample = FrameSampler(sample, plan.drawn).each(generator)
         draw = FrameSampler(data.splits["train"], plan.drawn)
-    watch = Watch(model, sample, plan.options, folder, since)
+    watch = Watch(model, sample, plan.options, folder)
     try:
         # Compiling would take a good part of such a short run.
         run: dict[str, Any] = {"checkpoint": checkpoint, "accelerator": accelerator}
