@@ -102,13 +102,17 @@ def test_the_command_that_measures_what_was_written_is_said(tmp_path):
 
 
 def test_what_is_advised_has_its_minutes():
-    for best, steps, left, said in (
-        (95, 96, 0.5, "at update 95, and 50% .* --steps 192 .* from update 96, in about 4.8 min"),
-        (95, 99, 0.5, "the bound no longer grew, but 50% .* bring more"),  # It ended early.
-        (80, 96, 0.5, "the bound no longer grew, but 50% .* bring more"),
-        (95, 96, 0.04, "^$"),
-        (80, 96, 0.2, "^$"),
+    for best, left, said in (
+        (
+            80,
+            0.5,
+            "at update 80 of 96, and 50% .* --steps 192 .* from there, in about 4.8 min more",
+        ),
+        (60, 0.5, "promise little .*best at update 60 of 96.*50% .* bring more"),
+        (95, 1.2, "promise little .*120% .* bring more"),
+        (95, 0.04, "^$"),
+        (60, 0.2, "^$"),
     ):
-        record = {"updates": 96, "best_update": best, "settings": {"steps": steps}, "seconds": 288}
+        record = {"updates": 96, "best_update": best, "seconds": 288}
         advice = own_report.advise(SimpleNamespace(left=left), record)
         assert re.search(said, " ".join(advice))

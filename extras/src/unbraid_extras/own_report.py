@@ -34,7 +34,8 @@ from unbraid_extras.own_training import Trained, digest, read_marker, write_know
 
 LEAST_LEFT = 0.05  # with less, nothing is advised
 LEFT = 0.3  # of the error of the mean over time: with more, more sequences are advised
-GROWING = 0.9  # of the updates: if the best one is later, the bound still grew
+GROWING = 0.75  # of the updates: if the best one is later, the bound still grew
+LEARNT = 1.0  # with more left than a mean has, more updates changed the bound alone
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
 SHOWN = 3  # test sequences in a picture
 MOST_FRAMES = 12  # of a sequence in a picture
@@ -138,17 +139,17 @@ def describe_training(trained: Trained) -> dict[str, object]:
 
 
 def advise(page: Page, record: Mapping[str, Any]) -> list[str]:
-    """What to try, with its minutes: more updates while the bound grows, else more sequences.
+    """What to try, with its minutes: more updates while they help, else more sequences.
 
     A larger size is not advised: with twice the minutes it made one of three trial models worse.
     """
-    steps, updates, minutes = record["settings"]["steps"], record["updates"], record["seconds"] / 60
-    left = f"{page.left:.0%} of a mean's error is left"
-    if updates == steps and record["best_update"] > GROWING * steps and page.left > LEAST_LEFT:
-        said = f"The bound still grew, as it was best at update {record['best_update']}, and {left}"
-        said += f". With --steps {2 * updates} the same command goes on from update {updates},"
-        return [f"{said} in about {minutes:.1f} min more, which takes a little of that error away."]
-    few = f"More updates promise little, as the bound no longer grew, but {left}: bring more"
+    best, updates, minutes = record["best_update"], record["updates"], record["seconds"] / 60
+    known, left = f"the bound was best at update {best} of {updates}", f"{page.left:.0%}"
+    if best > GROWING * updates and LEAST_LEFT < page.left < LEARNT:
+        said = f"More updates should help, as {known}, and {left} of a mean's error is left: with"
+        said += f" --steps {2 * updates} the same command goes on from there"
+        return [f"{said}, in about {minutes:.1f} min more."]
+    few = f"More updates promise little ({known}), but {left} of a mean's error is left: bring more"
     return [f"{few} sequences, or try another model."] if page.left > LEFT else []
 
 
