@@ -145,9 +145,7 @@ def doubt_times(times: list[pd.Series]) -> list[str]:
     for gaps in (each.diff() for each in times):
         if gaps.max() > UNEVEN * gaps.median():
             found = f"before {gaps.idxmax()} lies {gaps.max() / gaps.median():.3g} times the usual"
-            remedy = (
-                "steps are read as equally far apart, so fill the gap (a csv's with empty cells)"
-            )
+            remedy = "steps are read as equally far apart, so fill the gap (a csv's by empty cells)"
             return [f"Careful: {found} time; {remedy}."]
     return []
 

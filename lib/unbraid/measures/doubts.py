@@ -112,14 +112,10 @@ def doubt_padding(sequences: np.ndarray | Sequence[np.ndarray], remedy: str) -> 
         is_same = [(each[1:] == each[:-1]).all(axis=1)[::way] for each in sequences]
         sizes = np.array([np.logical_and.accumulate(each).sum() for each in is_same])
         share, others = sizes.sum() / steps, sum(map(np.sum, is_same)) - sizes.sum()
-        if (
-            share >= OFTEN
-            and np.unique(sizes).size > 2 - sizes.all()
-            and others < 0.1 * sizes.sum()
-        ):
-            says = (
-                f"the {place} steps of {(sizes > 0).sum()} sequences are equal, {share:.0%} of all"
-            )
+        differ = np.unique(sizes).size > 2 - sizes.all()
+        if share >= OFTEN and differ and others < 0.1 * sizes.sum():
+            says = f"the {place} steps of {(sizes > 0).sum()} sequences are equal"
+            says += f", {share:.0%} of all"
             found.append(f"{says}: padding? {remedy}")
     return found
 
