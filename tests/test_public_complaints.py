@@ -223,7 +223,8 @@ def test_a_file_that_merely_names_the_program_is_not_its_own(text, is_own, tmp_p
 def test_wide_arrays_are_refused_in_seconds():
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 20_000)))
     table.iloc[:9, 7] = -999
+    table.index = pd.MultiIndex.from_product([range(12), range(5)])
     begun = time.process_time()
-    said = own_tables.doubt_gaps(table)
+    said = own_tables.drop_constants(table, "a.npz")[1]
     assert any(each.startswith("Careful: -999 in 15% of 7:") for each in said)
     assert len(said) < 20 and time.process_time() - begun < 20
