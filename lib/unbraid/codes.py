@@ -22,9 +22,10 @@ FOR_MEANS = {"cpu": 64}  # by device, where nothing is drawn: more leave a proce
 def device_of(model: torch.nn.Module) -> torch.device:
     """Where a model's weights are."""
     check_type(torch.nn.Module, model=model)
-    weights = [*model.parameters()]
-    check_field(weights, "model", "one with weights", "none")
-    return weights[0].device
+    weight = next(model.parameters(), None)
+    if weight is None:
+        refuse("model", "one with weights", "none")
+    return weight.device
 
 
 def generator_for(model: torch.nn.Module, seed: int) -> Generator:

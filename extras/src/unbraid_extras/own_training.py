@@ -99,6 +99,11 @@ class Trained:
     curve: list[dict]
 
 
+def check_counts(**counts: Any) -> None:
+    """Refuse counts that are not whole numbers from 1; None leaves a count to the plan."""
+    check_whole(1, **{name: count for name, count in counts.items() if count is not None})
+
+
 def check_request(
     model: str, folder: Path, inputs: Sequence[Path], accelerator: str, **counts: Any
 ) -> None:
@@ -107,7 +112,7 @@ def check_request(
     inputs: the data, then what else is read.
     """
     check_name("model", model, MODELS)
-    check_whole(1, **{name: count for name, count in counts.items() if count is not None})
+    check_counts(**counts)
     choose_accelerator(accelerator)
     is_inside = folder.resolve().is_relative_to(inputs[0].resolve())
     expected = "a folder outside the data (--to names one; is --data a level too high?)"
@@ -167,8 +172,7 @@ def choose(
     """
     check_name("model", model, MODELS)
     check_seed(seed)
-    counts = {"steps": steps, "batch_size": batch_size}
-    check_whole(1, **{name: count for name, count in counts.items() if count is not None})
+    check_counts(steps=steps, batch_size=batch_size)
     check_type(OwnData, data=data)
     check_readable(model, data)
     train = data.splits["train"]
