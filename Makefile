@@ -52,7 +52,7 @@ env: $(ENVIRONMENT)  ## maintain: make the environment .venv (TORCH=cpu, TORCH=c
 	@$(PYTHON) -c "import sys, torch, unbraid; print(f'{sys.executable}: Python {sys.version.split()[0]}, PyTorch {torch.__version__}')"
 
 lab: $(ENVIRONMENT)  ## learn: JupyterLab on your own copies of the notebooks, in mine/ (FRESH=1: new ones without outputs; LAB=--no-browser hands options on)
-	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]' -e ./extras"; exit 1; }
+	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course,own]'"; exit 1; }
 	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
 	$(PYTHON) -m tools desk $(if $(FRESH),--fresh)
 	@echo "JupyterLab starts; its address follows"
@@ -102,10 +102,10 @@ grading: .venv/grading/complete  ## maintain: have otter-grader grade an assignm
 	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" $(PYTHON) -m pytest tests/test_assignment.py
 
 train: $(ENVIRONMENT)  ## your data: train a model on films, series or sounds and write a report (ARGS="--data films --labels labels.csv")
-	@$(PYTHON) -m unbraid_extras train $(ARGS)
+	@$(PYTHON) -m unbraid_own train $(ARGS)
 
 measure: $(ENVIRONMENT)  ## your data: measure what the codes of any model encode (ARGS="codes.npz factors.npz --html measured.html")
-	@$(PYTHON) -m unbraid_extras measure $(ARGS)
+	@$(PYTHON) -m unbraid_own measure $(ARGS)
 
 data: $(ENVIRONMENT)  ## learn: fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
@@ -136,8 +136,8 @@ grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## maintain: the tests of make grid
 
 clean:  ## maintain: remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info extras/src/*.egg-info
-	find lib extras papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info
+	find lib papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 distclean: clean  ## maintain: remove .venv, fetched data and your trained models too
 	rm -rf .venv build data/cache
@@ -146,7 +146,7 @@ address: $(ENVIRONMENT)  ## teach: for whoever publishes the repository: badges,
 	$(PYTHON) -m tools address --url "$(URL)"
 
 # A PyTorch that .venv holds already meets the lock and is kept. PyTorch's own index alone has the build without CUDA.
-.venv/complete: requirements.lock $(wildcard extras/pyproject.toml)
+.venv/complete: requirements.lock
 	@"$(PYTHON3)" -c "$(FIT)" || { echo "Unbraid needs Python 3.11, 3.12 or 3.13, found: $(or $(PYTHON3),none); run make PYTHON3=/path/to/python3"; exit 1; }
 	test -x .venv/bin/pip || "$(PYTHON3)" -m venv .venv || { echo "No environment could be made; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	.venv/bin/python -m pip install --quiet "$$(grep ^uv== requirements.lock)"
@@ -160,7 +160,7 @@ endif
 	@echo "Fetching the other packages of requirements.lock, about 0.2 GB"
 	.venv/bin/python -m uv pip install --python .venv/bin/python -r requirements.lock || \
 		.venv/bin/python -m pip install -r requirements.lock  # which knows the mirrors that pip is set to
-	.venv/bin/python -m pip install --no-deps --no-build-isolation -e . -e ./extras
+	.venv/bin/python -m pip install --no-deps --no-build-isolation -e .
 	touch $@
 
 # The only validator of CITATION.cff needs an older jsonschema than JupyterLab does: an environment of its own, fetched once.

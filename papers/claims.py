@@ -31,10 +31,10 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 from unbraid import records
 from unbraid.checks import ResultsError
-from unbraid.lessons.n15 import name_grouping, read_scores
 from unbraid.measures.intervals import Interval, difference_interval, mean_interval
 from unbraid.paper_size import LENGTH, NEAR, SEEDS, is_reached, name_verdict
 from unbraid.records import read_metrics, read_record
+from unbraid_course.lessons.n15 import name_grouping, read_scores
 
 from papers.tables import find_seeds, format_mean, format_number, split_seeds
 

@@ -6,7 +6,7 @@ import subprocess
 from importlib.metadata import version
 
 import torch
-from unbraid.data.fetch import repository_root
+from unbraid.files import repository_root
 
 from papers.settings import RunSettings
 

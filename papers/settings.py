@@ -152,7 +152,7 @@ class Experiment(NamedTuple):
 
 def own_results() -> Path:
     """The clone's build/results, where commands write and where evaluate looks first."""
-    from unbraid.data.fetch import repository_root
+    from unbraid.files import repository_root
 
     return (repository_root() or Path.cwd()) / "build" / "results"
 

@@ -97,7 +97,7 @@ def define(root):
 
         number: of the notebook. given: further names that they read, such as `profile`.
         """
-        from unbraid.lessons import read_statements
+        from unbraid_course.lessons import read_statements
 
         (path,) = (root / "notebooks").glob(f"{number}_*.ipynb")
         imports, named = [], {}
@@ -133,7 +133,7 @@ def given_names(statement):
 def lesson_14():
     """The module of notebook 14, which computes in double precision."""
     import torch
-    from unbraid.lessons import n14
+    from unbraid_course.lessons import n14
 
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)

@@ -52,7 +52,7 @@ def test_links_to_the_live_page_lead_to_the_published_one(clone):
 
 def make_repository(folder):
     """A repository with a package, a notebook and an extra package."""
-    for name in ("lib/unbraid/__init__.py", "extras/src/more.py", "notebooks/00_start.ipynb"):
+    for name in ("lib/unbraid/__init__.py", "lib/more.py", "notebooks/00_start.ipynb"):
         (folder / name).parent.mkdir(parents=True)
         (folder / name).touch()
     git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]

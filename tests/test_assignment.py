@@ -15,7 +15,7 @@ import pytest
 import torch
 from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
 from nbformat.v4 import new_code_cell
-from unbraid.course.workshop import read_texts
+from unbraid_course.workshop import read_texts
 
 from tools import assignment
 
@@ -178,5 +178,5 @@ def test_a_workshops_functions_are_questions(number, root, tmp_path):
 def find_tests(book):
     """The hidden tests of a workshop."""
     return [
-        cell for cell in book.cells if cell.source.startswith("# HIDDEN\nfrom unbraid.course im")
+        cell for cell in book.cells if cell.source.startswith("# HIDDEN\nfrom unbraid_course im")
     ]

@@ -304,7 +304,7 @@ def lab(tmp_path):
     desk = tmp_path / "mine"
     desk.mkdir()
     for path in select_notebooks():
-        shutil.copy(ROOT / "extras" / "pyproject.toml", desk / path.name)
+        shutil.copy(ROOT / "pyproject.toml", desk / path.name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

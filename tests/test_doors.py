@@ -11,8 +11,8 @@ from bs4 import BeautifulSoup
 from unbraid import files
 from unbraid.data.sequences import Sequences
 from unbraid.training import TrainingError
-from unbraid_extras import measure, own_data, own_page, own_training
-from unbraid_extras.__main__ import run
+from unbraid_own import measure, own_data, own_page, own_training
+from unbraid_own.__main__ import run
 
 N = 300
 
@@ -152,7 +152,7 @@ def test_both_doors_say_the_same_of_one_sample(tmp_path, capsys):
     np.savez(tmp_path / "x.npz", **make_data())
     words = ["train", "--data", str(tmp_path / "x.npz"), "--to", str(tmp_path), "--steps", "30"]
     run([*words, "--dynamic", "move"])
-    asked = capsys.readouterr().out.rpartition("to measure them: python -m unbraid_extras ")[2]
+    asked = capsys.readouterr().out.rpartition("to measure them: python -m unbraid_own ")[2]
     run(shlex.split(asked))
     texts = [(tmp_path / name).read_text() for name in ("report.html", "measured.html")]
     pages = [BeautifulSoup(text, "html.parser") for text in texts]

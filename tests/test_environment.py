@@ -18,10 +18,9 @@ from tools.execution import MALLOC
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OF_EXTRAS = tomllib.loads((ROOT / "extras" / "pyproject.toml").read_text())["project"]
 EXTRAS = dict(PROJECT["optional-dependencies"])
 GRADERS = [Requirement(line) for line in EXTRAS.pop("grading")]  # never locked: apart
-GROUPS = [PROJECT["dependencies"], *EXTRAS.values(), OF_EXTRAS["dependencies"][1:]]
+GROUPS = [PROJECT["dependencies"], *EXTRAS.values()]
 DECLARED = [Requirement(line) for line in sorted(set().union(*GROUPS))]
 LOCKED = (ROOT / "requirements.lock").read_text().splitlines()
 LINES = [line for line in LOCKED if line and not line.startswith("#")]
@@ -76,15 +75,7 @@ def test_the_graders_are_pinned_apart_from_the_lock():
         assert requirement.specifier.contains(pin.version) and requirement.name not in LOCK
 
 
-def test_both_projects_have_one_version_and_one_licence():
-    licences = ROOT / "LICENSE", ROOT / "extras" / "LICENSE"
-    assert len({path.read_text() for path in licences}) == 1
-    assert OF_EXTRAS["version"] == PROJECT["version"]
-    assert OF_EXTRAS["dependencies"][0] == f"unbraid=={PROJECT['version']}"
-
-
 def test_python_versions_agree():
-    assert OF_EXTRAS["requires-python"] == PROJECT["requires-python"]
     fit = SpecifierSet(PROJECT["requires-python"])
     assert [minor for minor in range(8, 20) if fit.contains(f"3.{minor}")] == [11, 12, 13]
     python = next(line for line in CONDA if str(line).startswith("python="))
@@ -96,7 +87,7 @@ def test_python_versions_agree():
 def test_what_conda_leaves_to_pip_installs_into_an_empty_environment(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("lib", "papers", "extras", "tools"):
+    for name in ("lib", "papers", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc"))
     (section,) = (part["pip"] for part in CONDA if isinstance(part, dict))
     uv = [sys.executable, "-m", "uv"]
@@ -107,7 +98,7 @@ def test_what_conda_leaves_to_pip_installs_into_an_empty_environment(tmp_path):
     if "Request failed" in done.stderr or "dns error" in done.stderr:
         pytest.skip("no registry of packages can be reached")
     assert done.returncode == 0, done.stderr[-2000:]
-    for name in ("unbraid @", "unbraid-extras @", "torch==", "jupyterlab=="):
+    for name in ("unbraid @", "torch==", "jupyterlab=="):
         assert f" + {name}" in done.stderr
 
 
@@ -217,7 +208,7 @@ def test_make_clean_keeps_trained_models(folder):
         path = folder / "build" / name
         path.parent.mkdir(parents=True)
         path.touch()
-    for name in ("lib", "extras", "papers", "tests", "tools", "notebooks"):
+    for name in ("lib", "papers", "tests", "tools", "notebooks"):
         (folder / name).mkdir()
     make("clean", cwd=folder)
     assert [path.name for path in (folder / "build").rglob("*")] == ["results", "own.safetensors"]

@@ -5,8 +5,8 @@ import linecache
 import numpy as np
 import pytest
 import torch
-from unbraid.course import exercises
-from unbraid.course.exercises import check, expect
+from unbraid_course import exercises
+from unbraid_course.exercises import check, expect
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import tomllib
 import pytest
 from unbraid import records
 
-COPIED = ("lib", "papers", "extras", "tools", "tests", "pyproject.toml", "REUSE.toml")
+COPIED = ("lib", "papers", "tools", "tests", "pyproject.toml", "REUSE.toml")
 SKIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info", "claims.toml", "node_modules")
 SECTION = "\n## Add a model, a dataset, a measure\n"
 
@@ -77,7 +77,7 @@ def copy(root, tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(root, copy):
     """A function that runs Python in the copy, which must succeed; gives what was printed."""
-    folders = os.pathsep.join([".", "lib", "extras/src"])
+    folders = os.pathsep.join([".", "lib"])
     places = {"UNBRAID_HOME": str(copy), "UNBRAID_MIRROR": str(root / "data")}
     environment = os.environ | {"PYTHONPATH": folders} | places
 

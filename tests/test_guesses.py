@@ -12,7 +12,7 @@ import pytest
 from helpers import NOTEBOOKS, each_notebook
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
-from unbraid.course import guesses
+from unbraid_course import guesses
 
 from tools import files
 
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_no_guess(shown, tmp_path, damage):
 
 
 def test_pages_write_at_once_and_a_workshop_beside_its_desk(tmp_path):
-    program = "from unbraid.course import guesses; guesses.show = str\n"
+    program = "from unbraid_course import guesses; guesses.show = str\n"
     program += "for _ in range(50): guesses.guess('{0}', '{1}'); guesses.guess('{2}', '{3}')"
     (tmp_path / "workshop").mkdir()
     own, other = ((KEY, WRONG), ("31.drawn", "nothing"))
@@ -153,7 +153,7 @@ def test_pages_write_at_once_and_a_workshop_beside_its_desk(tmp_path):
 
 
 def test_another_session_knows_what_a_kernel_kept(shown, tmp_path):
-    lines = ("from unbraid.course.guesses import guess, reveal", f'guess("{KEY}", "{WRONG}")')
+    lines = ("from unbraid_course.guesses import guess, reveal", f'guess("{KEY}", "{WRONG}")')
     cells = [new_code_cell(line) for line in (*lines, f'reveal("{KEY}")')]
     book = new_notebook(cells=cells)
     NotebookClient(book, resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import unbraid_course
 from form import MACHINE_PATH, nested_loops
 from helpers import NOTEBOOKS, each_notebook
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from unbraid import course
+from unbraid import figures
 
 from tools import files
 
@@ -112,7 +113,8 @@ def test_every_figure_has_an_alternative_text(path):
 
 # ---- what a cell shows is among its outputs
 
-COURSE = Path(course.__file__).parent
+FOLDERS = [Path(each.__path__[0]) for each in (unbraid_course, figures)]
+COURSE = [path for folder in FOLDERS for path in folder.glob("*.py")]
 SHOWING = {"display", "interact"}  # IPython's and ipywidgets' own
 DRAWING = {"grid", "heatmap", "leakage"}  # the kernel shows what they drew, if nothing else does
 
@@ -132,7 +134,7 @@ def count_calls(node: ast.AST, names: set[str], members: set[str]) -> int:
         case ast.Call(func=ast.Name(id=name)):
             return inner + (name in names)
         case ast.Call(func=ast.Attribute(value=ast.Name(id=module), attr=name)):
-            return inner + (name in members and (COURSE / f"{module}.py").exists())
+            return inner + (name in members and module in {path.stem for path in COURSE})
     return inner
 
 
@@ -152,7 +154,7 @@ def add_callers(trees: list[ast.Module], names: set[str], members: set[str]) -> 
 @lru_cache
 def find_members() -> set[str]:
     """The functions of the course's modules that show something."""
-    paths = [path for path in COURSE.glob("*.py") if path.stem != "exercises"]  # which shows words
+    paths = [path for path in COURSE if path.stem != "exercises"]  # which shows words
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
     return add_callers(trees, SHOWING, set())
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from unbraid import MovingDigits, load_digits
 from unbraid.data import sprites
-from unbraid.lessons import n32
+from unbraid_course.lessons import n32
 
 from papers.c import ideas
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from unbraid.lessons import n15
+from unbraid_course.lessons import n15
 
 from papers.a import lesson_bouncing as bouncing
 from papers.measured_runs import train_missing

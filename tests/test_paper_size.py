@@ -16,8 +16,8 @@ from helpers import NOTEBOOKS, seeded
 from readers import run_lesson
 from torch import nn
 from unbraid import MovingDigits, checkpoints, load_digits, load_judge, paper_size
-from unbraid.course import plots
 from unbraid.data import sprites
+from unbraid.figures import plots
 
 from papers import claims
 

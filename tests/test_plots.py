@@ -20,8 +20,8 @@ import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 from unbraid.checks import SettingsError
-from unbraid.course import films, plots
-from unbraid.course.images import HAND, Hand
+from unbraid.figures import films, plots
+from unbraid.figures.images import HAND, Hand
 
 from tools.files import ROOT
 

@@ -21,8 +21,8 @@ from unbraid import checkpoints, leakage_matrix, ross
 from unbraid.data import fetch, street
 from unbraid.files import Lasting, hold, write_atomically
 from unbraid.training import keep_alone
-from unbraid_extras import arrays, outputs, own_data, own_files, own_tables, tables
-from unbraid_extras.__main__ import as_path
+from unbraid_own import arrays, outputs, own_data, own_files, own_tables, tables
+from unbraid_own.__main__ import as_path
 
 # What a program answers, and what is found wrong with it.
 PROGRAMS = {"ffmpeg version 4.2.2-static": r"4\.2\.2-static", "avconv version 12": "avconv"}
@@ -209,15 +209,15 @@ def test_a_packed_file_is_weighed_before_it_is_unpacked(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text, is_own",
     (
-        ('{"made_by": "unbraid_extras measure", "x": 1}', True),
-        ('{"mine": "as \\"unbraid_extras measure\\" says"}', False),
-        ('{"tools": ["unbraid_extras measure"]}', False),
-        ('<!doctype html><p>I ran "unbraid_extras measure"', False),
+        ('{"made_by": "unbraid_own measure", "x": 1}', True),
+        ('{"mine": "as \\"unbraid_own measure\\" says"}', False),
+        ('{"tools": ["unbraid_own measure"]}', False),
+        ('<!doctype html><p>I ran "unbraid_own measure"', False),
     ),
 )
 def test_a_file_that_merely_names_the_program_is_not_its_own(text, is_own, tmp_path):
     (tmp_path / "a").write_text(text)
-    assert outputs.is_made_by(tmp_path / "a", "unbraid_extras measure") == is_own
+    assert outputs.is_made_by(tmp_path / "a", "unbraid_own measure") == is_own
 
 
 def test_wide_arrays_are_refused_in_seconds():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from helpers import NOTEBOOKS, each_notebook
-from unbraid.data.fetch import repository_root
+from unbraid.files import repository_root
 
 FOLDER = repository_root() / "docs" / "questions"
 

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from unbraid.data.fetch import repository_root
+from unbraid.files import repository_root
 
 ROOT = repository_root()
 RATCHET = tomllib.loads(Path(__file__).with_name("ratchet.toml").read_text())

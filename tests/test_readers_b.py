@@ -10,8 +10,8 @@ from readers import check_form, each_device
 from safetensors.torch import load_file
 from unbraid import load_judge, records
 from unbraid.data.sprites import POSE_LABELS, load_poses
-from unbraid.lessons import n22
 from unbraid.measures.judges import judge_classes
+from unbraid_course.lessons import n22
 
 from papers.b import lesson_plane
 

@@ -19,9 +19,9 @@ from readers import (
 )
 from safetensors.torch import load_file
 from unbraid import Sequences, SingleElement, records
-from unbraid.course import plots
 from unbraid.data import sprites
-from unbraid.lessons import n32
+from unbraid.figures import plots
+from unbraid_course.lessons import n32
 
 # The reader's model with the paper's networks, and ours.
 PAPERS = ["kl", "draw", "Head", "Posterior", "Prior", "SingleElement", "paper_networks", "connect"]

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from test_second_writing import write_again
 from torch import nn
 from unbraid import IndependentPrediction, MovingDigits, load_digits, records
-from unbraid.lessons import n12
+from unbraid_course.lessons import n12
 
 # The reader's model with the paper's networks, and ours.
 PAPERS = ["kl", "step_by_step", "all_at_once", "paper_networks", "Posterior", "transition"]

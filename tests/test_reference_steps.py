@@ -8,11 +8,11 @@ from types import MethodType
 import pytest
 import torch
 from helpers import DOUBLE, ELEMENT, FRAMES_ALONE, close, seeded
-from unbraid.lessons import n22
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
+from unbraid_course.lessons import n22
 
 from papers.c.variants import ReleasedElement
 from tests.reference_steps import IndependentStep, SingleElementStep

@@ -22,9 +22,6 @@ from unbraid.codes import (
     generator_for,
     root_mean_square,
 )
-from unbraid.course import exercises, films, plots, workshop
-from unbraid.course.tell import tell
-from unbraid.course.watch import watch
 from unbraid.data import fetch, series, speech, sprites
 from unbraid.data.moving_digits import Digits, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler
@@ -46,7 +43,10 @@ from unbraid.models.unordered import UnorderedFrames
 from unbraid.paper_size import Row, print_verdict
 from unbraid.support.schedules import Schedule, schedule_value
 from unbraid.variants import PublishedSeries
-from unbraid_extras import arrays, own_data, tables
+from unbraid_course import exercises, films, plots, workshop
+from unbraid_course.tell import tell
+from unbraid_course.watch import watch
+from unbraid_own import arrays, own_data, tables
 
 from papers.encoded import generation_scores
 from papers.judge import fit_judge

@@ -14,14 +14,13 @@ import torch
 from helpers import FACTORS, FRAMES_ALONE, example_frames, seeded, small
 from test_frozen import list_weights
 from unbraid import models, records, variants
-from unbraid.lessons import n11, n22
-from unbraid.models import independent, unordered
+from unbraid.models import independent, lesson_a, lesson_b, unordered
 from unbraid.models.base import SequenceModel
 from unbraid.variants import GatedPrediction
 
 WRITTEN = {  # by class, also of those below it: the second writing, the lesson, the library's
-    "IndependentPrediction": (second_writing.IndependentPrediction, n11, independent),
-    "UnorderedFrames": (second_writing.UnorderedFrames, n22, unordered),
+    "IndependentPrediction": (second_writing.IndependentPrediction, lesson_a, independent),
+    "UnorderedFrames": (second_writing.UnorderedFrames, lesson_b, unordered),
 }
 
 
@@ -127,7 +126,7 @@ def mutate(kind, old, new):
     assert (lesson + library).count(old) == 1, old
     lesson, library = lesson.replace(old, new), library.replace(old, new)
     name = modules[0].__name__.rpartition(".")[2]
-    line = f"from ..lessons import {name}\n"
+    line = f"from . import {name}\n"
     assert library.count(line) == 1
     chapter = run_source(modules[0], lesson, f"changed_{name}")
     given = {name: chapter}
@@ -148,7 +147,7 @@ MUTANTS_OF_A = [  # a line, and what it becomes
     ("squared - 1 + log_p - log_q", "squared - 1 + log_q - log_p"),
     ("squared = (mean_q - mean_p) ** 2 / log_p.exp()", "squared = (mean_q - mean_p) ** 2"),
     ("[network(step) for step in x.unbind(1)]", "[network(x[:, 0]) for _ in x.unbind(1)]"),
-    ("n11.step_by_step if config.normalise", "n11.all_at_once if config.normalise"),
+    ("lesson_a.step_by_step if config.normalise", "lesson_a.all_at_once if config.normalise"),
     ("h = F.leaky_relu(torch.cat(parts, 1))", "h = F.relu(torch.cat(parts, 1))"),
     ("h = F.leaky_relu(self.combine(h))", "h = self.combine(h)"),
     ("return self.mean(h), self.log_variance(h)", "return self.mean(h), self.mean(h)"),

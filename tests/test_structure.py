@@ -16,20 +16,22 @@ from helpers import NOTEBOOKS, parse_code
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {  # each with its folder, and the rooms that it may import beside itself
     "unbraid": (ROOT / "lib" / "unbraid", set()),
-    "unbraid_extras": (ROOT / "extras" / "src" / "unbraid_extras", {"unbraid"}),
-    "papers": (ROOT / "papers", {"unbraid"}),
-    "tools": (ROOT / "tools", {"unbraid", "papers"}),
+    "unbraid_course": (ROOT / "lib" / "unbraid_course", {"unbraid"}),
+    "unbraid_own": (ROOT / "lib" / "unbraid_own", {"unbraid"}),
+    "papers": (ROOT / "papers", {"unbraid", "unbraid_course"}),
+    "tools": (ROOT / "tools", {"unbraid", "unbraid_course", "papers"}),
 }
 ALL = ((path, room) for room in ROOMS for path in sorted(ROOMS[room][0].rglob("*.py")))
 FILES = {path: room for path, room in ALL if "tests" not in path.relative_to(ROOT).parts}
 APART = {  # parts of the library, and what they import neither at once nor late
     "checks": {"distributions", "networks", "models", "variants", "data", "measures", "training"},
-    "networks": {"models", "variants", "data", "measures", "training", "course", "records"},
-    "models": {"variants", "data", "measures", "training", "course", "codes", "interventions"},
-    "variants": {"data", "measures", "training", "course", "codes", "interventions", "records"},
-    "data": {"models", "variants", "measures", "training", "course", "records"},
-    "measures": {"models", "variants", "data", "training", "course"},
-    "training": {"variants", "data", "measures", "course", "codes", "interventions"},
+    "networks": {"models", "variants", "data", "measures", "training", "figures", "records"},
+    "models": {"variants", "data", "measures", "training", "figures", "codes", "interventions"},
+    "variants": {"data", "measures", "training", "figures", "codes", "interventions", "records"},
+    "data": {"models", "variants", "measures", "training", "figures", "records"},
+    "measures": {"models", "variants", "data", "training", "figures"},
+    "training": {"variants", "data", "measures", "figures", "codes", "interventions"},
+    "figures": {"models", "variants", "data", "measures", "training", "codes", "records"},
 }
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
 each = for_all(FILES)
@@ -109,9 +111,10 @@ def test_a_folder_of_papers_imports_nothing_that_imports_this_folder():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_imports_the_library_alone(path):
-    """Whatever it imports lives there; papers/ makes results/, tools/ handles notebooks."""
+    """Whatever it imports lives in lib; papers/ makes results/, tools/ handles notebooks."""
     found = {name.split(".")[0] for name in imports(parse_code(path))} & ROOMS.keys()
-    assert found <= {"unbraid"} | ({"unbraid_extras"} if path.name.startswith("42") else set())
+    own = {"unbraid_own"} if path.name.startswith("42") else set()
+    assert found <= {"unbraid", "unbraid_course"} | own
 
 
 def test_imports_of_every_kind_are_seen():
@@ -125,17 +128,17 @@ def test_what_is_imported_is_declared(path):
     """The library needs no package of the course, but for figures and what it imports late."""
     read = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project, build = read["project"], read["build-system"]["requires"]
-    extras = tomllib.loads((ROOT / "extras" / "pyproject.toml").read_text())["project"]
-    library, course = project["dependencies"], project["optional-dependencies"]["course"]
-    library, course = ({to_import(line) for line in group} for group in (library, course))
+    groups = project["optional-dependencies"]
+    named = project["dependencies"], groups["course"], groups["own"]
+    library, course, own = ({to_import(line) for line in group} for group in named)
     site = (ROOT / "tools" / "site" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     course |= {to_import(line) for line in [*site, *build] if not line.startswith("#")}
     everything = library | course | {"IPython"}
-    if FILES[path] == "unbraid_extras":
-        everything = {to_import(line) for line in extras["dependencies"]}
+    if FILES[path] == "unbraid_own":
+        everything = library | own
     everything |= ROOMS.keys() | sys.stdlib_module_names
     assert {name.split(".")[0] for name in imports_of(path)} <= everything
-    if FILES[path] == "unbraid" and "course" not in path.parts:
+    if FILES[path] == "unbraid" and "figures" not in path.parts:
         assert not {name.split(".")[0] for name in imports_of(path, late=False)} & course
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from helpers import NOTEBOOKS, seeded
 from unbraid import MovingDigits, load_digits
-from unbraid.course import tell as module
-from unbraid.course.tell import tell
-from unbraid.lessons import n12, n15
+from unbraid_course import tell as module
+from unbraid_course.lessons import n12, n15
+from unbraid_course.tell import tell
 
 APART, TOGETHER = [[0.94, -0.05], [0.02, 0.93]], [[0.0, 0.03], [0.91, 0.92]]
 TWICE, DROPPED = [[0.8, 0.1], [0.7, 0.9]], [[0.9, 0.1], [0.0, 0.2]]

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from helpers import DOUBLE, FRAMES_ALONE, close, example_frames, seeded, small, within
 from torch.distributions import Bernoulli, Normal, kl_divergence
-from unbraid.lessons import n22
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.variants.painted import CONTRAST
+from unbraid_course.lessons import n22
 
 NAMES = ("unordered", "unordered, no pairs", "unordered, plain prior", "painted")
 each = pytest.mark.parametrize("name", NAMES)

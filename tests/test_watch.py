@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from unbraid.course import images, plots
-from unbraid.course import watch as module
-from unbraid.course.watch import watch
+from unbraid.figures import images, plots
+from unbraid_course import watch as module
+from unbraid_course.watch import watch
 
 ALT = "A line that grows while the training goes on."
 

@@ -1,4 +1,4 @@
-"""Both projects outside of the clone: wheels, in an environment that holds nothing else of ours.
+"""The wheel outside of the clone, in an environment that holds nothing else of ours.
 
 The other packages are borrowed from this environment; nothing is downloaded.
 """
@@ -19,8 +19,8 @@ from test_from_outside import OUTSIDE
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-PACKAGES = {"unbraid": "lib/unbraid", "unbraid_extras": "extras/src/unbraid_extras"}
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "lib", "papers", "extras", "tests")
+PACKAGES = {"unbraid", "unbraid_course", "unbraid_own"}
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "lib", "papers", "tests")
 APART = ("--no-index", "--no-deps", "--no-build-isolation")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
@@ -52,10 +52,9 @@ def build_wheel(source, to):
 
 
 @pytest.fixture(scope="module")
-def wheels(copy):
-    """By package: its wheel, and the names of the files in it."""
-    sources = {"unbraid": copy, "unbraid_extras": copy / "extras"}
-    return {name: build_wheel(sources[name], copy.parent / name) for name in sources}
+def wheel(copy):
+    """The wheel, and the names of the files in it."""
+    return build_wheel(copy, copy.parent / "wheel")
 
 
 def build(source, kind):
@@ -79,10 +78,10 @@ def make_environment(folder, *what):
 
 
 @pytest.fixture(scope="module")
-def outside(copy, wheels):
-    """A function that runs the Python of an environment with the wheels, far from the clone."""
+def outside(copy, wheel):
+    """A function that runs the Python of an environment with the wheel, far from the clone."""
     folder = copy.parent
-    python = make_environment(folder / "venv", *(path for path, _ in wheels.values()))
+    python = make_environment(folder / "venv", wheel[0])
     (package,) = folder.glob("venv/**/unbraid/__init__.py")
     # A line of its own for each folder: those of the borrowed environment's .pth files, such as
     # the one that names the clone, are not read.
@@ -101,23 +100,22 @@ def outside(copy, wheels):
     return call
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_wheel_holds_its_package_and_what_it_reads(wheels, package):
-    place, (_, names) = ROOT / PACKAGES[package], wheels[package]
+def test_the_wheel_holds_the_packages_and_what_they_read(wheel):
+    names = wheel[1]
     tops = {name.split("/")[0] for name in names}
-    assert tops == {package, f"{package}-{VERSION}.dist-info"}
-    for path in place.rglob("*"):
+    assert tops == PACKAGES | {f"unbraid-{VERSION}.dist-info"}
+    for path in (ROOT / "lib").rglob("*"):
         if path.is_file() and path.suffix != ".pyc":
-            assert f"{package}/{path.relative_to(place).as_posix()}" in names
+            assert path.relative_to(ROOT / "lib").as_posix() in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_an_sdist_has_no_tests_and_gives_the_same_wheel(copy, wheels):
+def test_an_sdist_has_no_tests_and_gives_the_same_wheel(copy, wheel):
     sdist = build(copy, "sdist")
     with tarfile.open(sdist) as archive:
         parts = {name.split("/")[1] for name in archive.getnames() if "/" in name}
-    assert {"lib", "LICENSE"} < parts and not parts & {"tests", "papers", "extras"}
-    assert build_wheel(sdist, copy.parent / "of sdist")[1] == wheels["unbraid"][1]
+    assert {"lib", "LICENSE"} < parts and not parts & {"tests", "papers"}
+    assert build_wheel(sdist, copy.parent / "of sdist")[1] == wheel[1]
 
 
 def test_an_editable_install_finds_papers_in_the_clone(copy):
@@ -142,7 +140,7 @@ def test_codes_are_measured_and_a_class_of_ones_own_is_trained(outside, copy):
     codes = np.eye(3)[factors] + 0.1 * random.normal(size=(150, 3))
     np.savez(folder / "codes.npz", static=codes)
     np.savez(folder / "factors.npz", colour=factors)
-    measured = outside("-m", "unbraid_extras", "measure", "codes.npz", "factors.npz")
+    measured = outside("-m", "unbraid_own", "measure", "codes.npz", "factors.npz")
     assert measured.returncode == 0 and "colour" in measured.stdout, measured.stderr[-2000:]
     (folder / "mine.py").write_text(OUTSIDE.replace("steps=300", "steps=100"))
     trained = outside("mine.py", folder, 1)
@@ -160,11 +158,11 @@ print(sorted({name.split(".")[0] for name in sys.modules if name.startswith("unb
 
 
 def test_what_notebooks_import_is_in_the_wheel(outside, copy):
-    """All but 42, which is about unbraid_extras: each import, one after the other."""
+    """Each import, one after the other."""
     lines = {}
     for path in NOTEBOOKS:
         for node in ast.walk(parse_code(path)):
-            if isinstance(node, ast.Import | ast.ImportFrom) and not path.name.startswith("42"):
+            if isinstance(node, ast.Import | ast.ImportFrom):
                 lines[ast.unparse(node)] = path.name
     # What a reader typed in a workshop; without it a page goes on with its own class.
     typed = ("from model_", "from measures ")
@@ -173,7 +171,7 @@ def test_what_notebooks_import_is_in_the_wheel(outside, copy):
     listed.write_text("\n".join(sorted(lines)), encoding="utf-8")
     done = outside("-c", IMPORTS, listed)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(lines) > 100 and done.stdout.splitlines() == ["", "['unbraid']"]
+    assert len(lines) > 100 and done.stdout.splitlines() == ["", str(sorted(PACKAGES))]
 
 
 CLONE = """

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 from unbraid import records
-from unbraid.lessons import n14
+from unbraid_course.lessons import n14
 
 from papers.a import without_pixels
 

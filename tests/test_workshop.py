@@ -16,8 +16,10 @@ import pandas as pd
 import pytest
 import torch
 from helpers import NOTEBOOKS, close
+from readers import read_lesson
 from unbraid import records
-from unbraid.course import workshop
+from unbraid_course import workshop
+from unbraid_course.lessons import open_lesson
 from workshop_answers import MUTANTS, VARIANTS
 
 from tools import desk, editions, files
@@ -32,17 +34,14 @@ FAULTS = {
     "33": ("true_clip", "9 * (of_s // 9) + of_d % 9", "of_d"),
 }
 GIVEN = {"device": torch.device("cpu"), "seed": 0}  # what a page has before its definitions
+SHARED = "unbraid.models.lesson_b"  # what the library has of 22
 each_edition = pytest.mark.parametrize("number", EDITIONS)
 weekly = pytest.mark.skipif(not os.environ.get("UNBRAID_MUTANTS"), reason="a weekly job runs this")
 
 
-def read_lesson(number):
-    return import_module(f"unbraid.lessons.n{number}")
-
-
 def try_change(number, name, old, new):
     """What the check says of the lesson's definition with this change."""
-    typed = workshop.change(read_lesson(number), name, old, new)[name.split(".")[0]]
+    typed = workshop.change(open_lesson(number), name, old, new)[name.split(".")[0]]
     return workshop.check(number, name, typed)
 
 
@@ -125,11 +124,11 @@ def test_the_lessons_bodies_solve_it_and_are_written(number, made, tmp_path, mon
 @each_edition
 def test_the_bound_is_that_of_the_readers_class(number):
     """A fault anywhere in it is seen at the end, too; and without a class nothing is right."""
-    lesson, last = read_lesson(number), checked_last(number)
+    lesson, last = open_lesson(number), checked_last(number)
     fault = FAULTS.get(number, ("kl", "0.5 * ", ""))
     typed = workshop.change(lesson, *fault)
     for name, each in vars(lesson).items():
-        if getattr(each, "__module__", "") == lesson.__name__ and name != fault[0]:
+        if getattr(each, "__module__", "") in (lesson.__name__, SHARED) and name != fault[0]:
             exec(inspect.getsource(each), typed)
     assert not workshop.check(number, last, *find_typed(number, last, typed)).is_right
     assert workshop.check(number, last).text.startswith("give this check your ")
@@ -184,7 +183,7 @@ def test_the_instruments_of_all_pages_are_one_file(order, tmp_path, monkeypatch,
     """In any order; a page that is saved again changes its own, and nothing that others need."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(workshop, "solved", set())
-    sources = {number: inspect.getsource(read_lesson(number)) for number in order}
+    sources = {number: read_lesson(number) for number in order}
     for number, source in sources.items():
         workshop.save(number, [source])
     path, written = tmp_path / "measures.py", {}
@@ -216,7 +215,7 @@ def test_the_library_has_the_numbers_that_03_prints():
     if "; shuffled pairs" not in printed:
         pytest.skip("the outputs of 03 are to be renewed")
     part = import_module(f"{workshop.__name__}.n03").PARTS[checked_last("03")]
-    found = part.right(vars(read_lesson("03")), part.cases[0])
+    found = part.right(vars(open_lesson("03")), part.cases[0])
     for name in ("line", "parabola", "hidden link", "fast wave"):
         bits = found[f"bits of the {name}"].item()
         assert re.search(rf"^{name} +{bits:5.2f} bits", printed, re.MULTILINE), name
@@ -263,9 +262,9 @@ def test_the_desk_has_it_once_and_writes_over_nothing(tmp_path, monkeypatch):
 def test_another_right_answer_passes_and_gives_the_librarys_numbers(number, name, old, new):
     assert try_change(number, name, old, new).text == "right"
     part = import_module(f"{workshop.__name__}.n{number}").PARTS[checked_last(number)]
-    lesson, changed, typed = read_lesson(number), name.split(".")[0], {}
+    lesson, changed, typed = open_lesson(number), name.split(".")[0], {}
     own = inspect.getsource(getattr(lesson, changed))
-    exec(inspect.getsource(lesson).replace(own, own.replace(old, new)), typed)
+    exec(read_lesson(number).replace(own, own.replace(old, new)), typed)
     case = part.cases[0]._replace(**SMALL.get(number, {}))
     ours, theirs = part.run(typed, case), (part.right or part.run)(vars(lesson), case)
     for each in theirs.keys() - {n for n in theirs if workshop.RANDOM in n}:  # as a page prints
@@ -291,7 +290,7 @@ def test_each_known_mistake_gets_its_own_answer(number):
 
 
 def test_a_typed_model_becomes_the_librarys():
-    lesson = read_lesson("32")
+    lesson = open_lesson("32")
     torch.manual_seed(0)
     typed = lesson.small_model(0).eval()
     library, x = workshop.to_library(typed), torch.rand(2, 3, 3, 32, 32)
@@ -310,7 +309,7 @@ def test_a_typed_model_becomes_the_librarys():
 
 def test_a_typed_model_of_a_has_the_librarys_names():
     torch.manual_seed(0)
-    typed, x = read_lesson("12").small_model(0.1, 0).eval(), torch.rand(2, 3, 3, 32, 32)
+    typed, x = open_lesson("12").small_model(0.1, 0).eval(), torch.rand(2, 3, 3, 32, 32)
     library = workshop.to_library(typed)
     with torch.no_grad():
         close(library.to_latents(library.encode(x)), typed.encode(x))
@@ -318,7 +317,7 @@ def test_a_typed_model_of_a_has_the_librarys_names():
 
 
 def test_a_typed_model_of_b_has_the_librarys_names():
-    typed, x = read_lesson("22").small_model(0).double(), torch.rand(2, 3, 3, 32, 32).double()
+    typed, x = open_lesson("22").small_model(0).double(), torch.rand(2, 3, 3, 32, 32).double()
     library = workshop.to_library(typed)
     with torch.no_grad():
         codes, frames = library.encode(x), typed.decode(*typed.encode(x))
@@ -343,7 +342,7 @@ def test_results_of_another_kind_are_said(number, name, old, new, says):
 
 def test_what_is_not_right_is_said_when_it_is_written(tmp_path, monkeypatch, capsys):
     """What the last check runs is proved by it, until a check of its own finds it wrong."""
-    lesson = read_lesson("11")
+    lesson = open_lesson("11")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(workshop, "solved", set())
     assert workshop.check("11", "kl", lesson.kl).is_right
@@ -359,7 +358,7 @@ def test_what_is_not_right_is_said_when_it_is_written(tmp_path, monkeypatch, cap
 
 def test_the_instruments_of_13_show_what_the_share_inside_hides():
     """Of a model with an empty factor and of one without; R² is as in the training's record."""
-    cases, read = import_module(f"{workshop.__name__}.n13").MODELS, read_lesson("13")
+    cases, read = import_module(f"{workshop.__name__}.n13").MODELS, open_lesson("13")
     part = import_module(f"{workshop.__name__}.n13").PARTS["the second model"]
     empty, full = (part.right(vars(read), case) for case in cases)
     assert abs(empty["share inside"] - full["share inside"]) < 0.01
@@ -376,7 +375,7 @@ def test_the_instruments_of_13_show_what_the_share_inside_hides():
 
 def test_what_rewards_a_copier_is_not_right():
     """And by the lesson's own instruments all holds: a check compares with them alone."""
-    notebook, lesson = import_module(f"{workshop.__name__}.n33"), read_lesson("33")
+    notebook, lesson = import_module(f"{workshop.__name__}.n33"), open_lesson("33")
     found = notebook.PARTS["the copier"].run(vars(lesson), None)
     assert all(each for each in found.values() if each.dtype == torch.bool)
     names = {}

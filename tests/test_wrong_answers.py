@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from exercise_notebook import COUNTING
 from nbformat.v4 import new_code_cell, new_notebook
-from unbraid.course.exercises import EXPECTATIONS, expect
+from unbraid_course.exercises import EXPECTATIONS, expect
 from wrong_answers import MUTANTS, TAG, choose_mutants, find_faults, insert_trials
 
 TWICE = "def twice(x, k):\n    return k * x"

@@ -22,7 +22,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 from nbformat.v4 import new_code_cell
-from unbraid.course.exercises import EXPECTATIONS, Expectation, check
+from unbraid_course.exercises import EXPECTATIONS, Expectation, check
 
 TAG = "trial"
 MUTANTS = 20  # of each function

@@ -44,7 +44,7 @@ def footer(options: Options) -> list[Path]:
 
 
 def export(_: Options) -> list[Path]:
-    """Write the chapters' classes and functions to lib/unbraid/lessons/."""
+    """Write the chapters' classes and functions to lib/unbraid_course/lessons/."""
     from tools.export import renew
 
     return renew()
@@ -206,7 +206,7 @@ def check_library() -> None:
     """Refuse the library of another clone, or an installed one, which notebooks would import."""
     clone = Path(__file__).resolve().parents[1]
     if not LIBRARY.is_relative_to(clone):
-        remedy = "run python -m pip install --no-deps --no-build-isolation -e . -e ./extras"
+        remedy = "run python -m pip install --no-deps --no-build-isolation -e ."
         raise ValueError(f"unbraid: expected that of {clone}, found {LIBRARY}; {remedy}")
 
 

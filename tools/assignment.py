@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output, new_raw_cell
-from unbraid.course.workshop import read_texts
+from unbraid_course.workshop import read_texts
 
 from tools.files import copy_drawings, select_notebooks, tags, write
 from tools.workshop import KEY, empty, make_hint
@@ -35,7 +35,7 @@ DOCTEST = """\
 # HIDDEN
 from contextlib import redirect_stdout
 from io import StringIO
-from unbraid.course.exercises import check, expect
+from unbraid_course.exercises import check, expect
 {expectation}
 with redirect_stdout(StringIO()):
     verdict = check("{number}", {answer})
@@ -43,7 +43,7 @@ verdict"""
 
 TYPED = """\
 # HIDDEN
-from unbraid.course import workshop
+from unbraid_course import workshop
 workshop.check("{number}", "{name}", {typed})"""
 
 

@@ -2,7 +2,7 @@
 
 Cells of a notebook name in their metadata, `workshop`, the functions whose bodies the edition
 leaves to the reader. What stands in the place of a body, and the hint, are of
-unbraid/course/workshop/n32.toml; its checks are `unbraid.course.workshop.check`.
+unbraid_course/workshop/n32.toml; its checks are `unbraid_course.workshop.check`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from textwrap import wrap
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
-from unbraid.course.workshop import NUMBERS, name_file, read_texts
+from unbraid_course.workshop import NUMBERS, name_file, read_texts
 
 KEY = "workshop"  # in a cell's metadata: functions to empty, classes to check as a whole, SAVE
 SAVE = "save"  # among them: there the edition writes what was typed, which the lesson may import
@@ -113,7 +113,7 @@ def make_hint(name: str, texts: dict) -> NotebookNode:
 
 def make_check(number: str, names: list[str], is_first: bool) -> NotebookNode:
     """The cell that checks functions, or some as a whole: "SingleElement: the bound"."""
-    lines = ["from unbraid.course import workshop\n"] * is_first
+    lines = ["from unbraid_course import workshop\n"] * is_first
     for name in names:
         typed, _, part = name.partition(": ")
         typed = typed if part else name.split(".")[0]

@@ -12,7 +12,7 @@ from unbraid.files import quiet_pipe
 
 HELP = """
 What is missing or damaged comes from its publisher into the cache, every byte checked.
-python -m unbraid_extras reads your own data; in the clone, python -m papers makes the results."""
+python -m unbraid_own reads your own data; in the clone, python -m papers makes the results."""
 
 
 def select_sources(names: Iterable[str]) -> list[str]:

@@ -17,6 +17,16 @@ ROOM = "make room and do the same again, which goes on, or name another folder"
 FREE = "see that you may write here and nothing else has it open, or name another folder"
 
 
+def repository_root() -> Path | None:
+    """The clone: UNBRAID_HOME, or the folder above this file with notebooks/ and data/, or None."""
+    if home := os.environ.get("UNBRAID_HOME"):
+        return Path(home).expanduser().resolve()
+    for folder in Path(__file__).resolve().parents:
+        if (folder / "notebooks").is_dir() and (folder / "data").is_dir():
+            return folder
+    return None
+
+
 def write_atomically(path: Path | str, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part of either."""
     # imported lazily, because commands' help needs no NumPy

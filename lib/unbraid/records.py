@@ -12,8 +12,7 @@ from pathlib import Path
 
 from unbraid import checks
 from unbraid.checks import ResultsError, check_field, check_json, check_path, check_type
-from unbraid.data.fetch import repository_root
-from unbraid.files import write_atomically
+from unbraid.files import repository_root, write_atomically
 
 RESTORE = "restore or delete it, then train and evaluate again"
 

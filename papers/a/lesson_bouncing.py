@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from unbraid import MovingDigits, kraskov, load_digits, records
 from unbraid.data.moving_digits import PATHS
-from unbraid.lessons import n12, n15
+from unbraid_course.lessons import n12, n15
 
 from papers.a.separation_rate import keep
 from papers.measured_runs import train_missing, watch

@@ -21,8 +21,8 @@ from unbraid import decode_all, encode_all, records
 from unbraid.codes import bound_per_frame
 from unbraid.data.sequences import Sequences
 from unbraid.interventions import move_one
-from unbraid.lessons.n15 import find_centres
 from unbraid.models.base import Codes, SequenceModel
+from unbraid_course.lessons.n15 import find_centres
 
 from papers import run
 from papers.a.evaluate import at_evaluation_length

@@ -24,7 +24,7 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 from unbraid import records
-from unbraid.lessons import n14
+from unbraid_course.lessons import n14
 
 LAWS = ("circle", "bounce")
 PASSED = ("predicted", "past", "nothing")

@@ -15,7 +15,7 @@ from torch import nn
 from unbraid import MovingDigits, load_digits, records
 from unbraid.data.fetch import files
 from unbraid.data.moving_digits import FILES, Digits, in_turns, read_idx
-from unbraid.lessons import n12
+from unbraid_course.lessons import n12
 
 from papers import run
 from papers.measured_runs import train_missing, watch

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from unbraid.lessons.n11 import kl
 from unbraid.models.independent import Filter
+from unbraid.models.lesson_a import kl
 from unbraid.variants import prediction
 
 

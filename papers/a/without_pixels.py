@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from unbraid import records
-from unbraid.lessons import n14
+from unbraid_course.lessons import n14
 
 STARTS, UPDATES = 10, 1000
 UNITS, UNIT_STARTS = (2, 4, 8, 20), 20  # of the second table; the paper has 20 units a factor

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from unbraid import load_judge, records
 from unbraid.data.sprites import POSE_LABELS, load_poses, visible_attributes
-from unbraid.lessons import n22
 from unbraid.measures.judges import judge_classes
+from unbraid_course.lessons import n22
 
 from papers.measured_runs import train_missing, watch
 

@@ -25,9 +25,9 @@ from torch import Tensor
 from unbraid import MovingDigits, load_digits, records
 from unbraid.data import sprites
 from unbraid.data.sequences import Sequences
-from unbraid.lessons import n32
 from unbraid.measures.judges import judge_clips, judge_probabilities
 from unbraid.measures.swaps import random_donors
+from unbraid_course.lessons import n32
 
 from papers.encoded import true_swaps
 from papers.judge import open_judge

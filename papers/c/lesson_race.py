@@ -9,7 +9,7 @@ import torch
 from sklearn.linear_model import RidgeClassifier
 from unbraid import Sequences, records
 from unbraid.data import sprites
-from unbraid.lessons import n32
+from unbraid_course.lessons import n32
 
 from papers.measured_runs import train_missing, watch
 

@@ -21,13 +21,13 @@ NPM = ROOT / "build" / "npm" / "node_modules"
 LISTS = {  # what follows the notebooks there
     "Look up": "REPRODUCTION docs/glossary docs/notation docs/bibliography reference/index "
     "results/README",
-    "Read": "extras/README extras/own-data docs/gpu docs/people-in-the-data "
+    "Read": "docs/own-data docs/gpu docs/people-in-the-data "
     "docs/field docs/open-questions docs/judging-small-versions docs/public-code data/README",
     "Teach, take part": "docs/syllabus docs/teaching questions docs/projects/own_data "
     "docs/projects/series docs/projects/sample_report CONTRIBUTING CHANGELOG",
 }
 # Folders whose Markdown becomes pages.
-PAGES = ("docs", "docs/questions", "docs/projects", ".", "data", "extras", "results")
+PAGES = ("docs", "docs/questions", "docs/projects", ".", "data", "results")
 LIVE = "docs/live-page.md"  # of a clone; on the site its links lead to the live page itself
 LEFT_OUT = {"README.md", "docs/README.md", LIVE}
 FRONT = re.compile(r"<!-- front -->\n(.*?\n)<!-- /front -->\n", re.S)
@@ -165,10 +165,9 @@ def toctree(caption: str, names: list[str], hidden: bool = True) -> str:
 def write_reference(source: Path) -> None:
     """A page for each module of the library, from its docstrings."""
     names = []
-    for folder in (ROOT / "lib", ROOT / "extras" / "src"):
-        for path in sorted(folder.glob("unbraid*/**/*.py")):
-            if not path.stem.startswith("_"):
-                names.append(".".join(path.relative_to(folder).with_suffix("").parts))
+    for path in sorted(ROOT.glob("lib/unbraid*/**/*.py")):
+        if not path.stem.startswith("_"):
+            names.append(".".join(path.relative_to(ROOT / "lib").with_suffix("").parts))
     for name in names:
         page = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n"
         write_text(source / "reference" / f"{name}.rst", page)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.checks import check_field, check_name, check_names, refuse
-from unbraid.files import sweep, write_atomically
+from unbraid.files import repository_root, sweep, write_atomically
 
 
 class DataError(RuntimeError):
@@ -67,16 +67,6 @@ def _read_sources(folder: Path) -> None:
 
 
 _read_sources(Path(__file__).parent)
-
-
-def repository_root() -> Path | None:
-    """The clone: UNBRAID_HOME, or the folder above this file with notebooks/ and data/, or None."""
-    if home := os.environ.get("UNBRAID_HOME"):
-        return Path(home).expanduser().resolve()
-    for folder in Path(__file__).resolve().parents:
-        if (folder / "notebooks").is_dir() and (folder / "data").is_dir():
-            return folder
-    return None
 
 
 def cache_directory() -> Path:

@@ -8,7 +8,7 @@ Each factor i has a transition network of its own, which reads only that factor'
 posterior q(z_t | z_{t-1}, x_t) is a filter. The hope is that each factor then describes one thing;
 notebooks 12 to 14 measure when it does. A single factor, as wide as all, is the entangled baseline.
 
-The filter, with posterior and transitions, is notebook 11's own, in `unbraid.lessons.n11`.
+The filter, with posterior and transitions, is notebook 11's own, in `unbraid.models.lesson_a`.
 """
 
 import math
@@ -20,8 +20,8 @@ from torch import Generator, Tensor, nn
 
 from ..checks import check_number
 from ..distributions import DiagonalGaussian, gaussian_log_likelihood
-from ..lessons import n11
 from ..networks import ConvolutionalDecoder, ConvolutionalEncoder
+from . import lesson_a
 from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 
 # Trained models have log-variances from -7 to 0.4. Beyond these bounds, which no gradient crosses,
@@ -36,7 +36,7 @@ def bounded(pair: Pair) -> Pair:
     return pair[0], pair[1].clamp(*LOG_VARIANCE_BOUNDS)
 
 
-class Filter(n11.Filter):
+class Filter(lesson_a.Filter):
     """The filter of notebook 11, with log-variances that are kept within bounds."""
 
     def __init__(self, *sizes: Any):
@@ -106,7 +106,7 @@ class IndependentPrediction(SequenceModel):
         look = config.image_size, 3, config.width, config.features
         encoder = ConvolutionalEncoder(*look, config.normalise, nonlinearity)
         # Batch normalisation takes the statistics of one step at a time, as in the authors' code.
-        over_time = n11.step_by_step if config.normalise else n11.all_at_once
+        over_time = lesson_a.step_by_step if config.normalise else lesson_a.all_at_once
         sizes = config.features, self.factors, d, config.hidden, config.hidden_layers
         self.filter = self.filter_class(encoder, over_time, *sizes)
         if not config.hidden_layers:  # a linear transition, which the lesson does not have

@@ -9,7 +9,7 @@ The paper calls s, the static code, f, and d_i, the dynamic code of a frame, z_i
 sequence have no order: given s, every d_i is drawn from the same p(d | s). The posterior of s reads
 what pairs of frames have in common. What else a frame contains has to go through two units of d_i.
 
-The networks and the bound are notebook 22's, word for word (`unbraid.lessons.n22`), and the weights
+The networks and the bound are notebook 22's, word for word (`lesson_b`), and the weights
 on the disk have its names.
 """
 
@@ -23,8 +23,8 @@ from torch import Generator, Tensor, nn
 
 from ..checks import check_name, check_whole, refuse
 from ..distributions import DiagonalGaussian
-from ..lessons import n22
 from ..networks import draw_he_weights, draw_weights, halving_stages, stage
+from . import lesson_b
 from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 
 SIDE = 4  # height and width of the smallest feature map, in pixels
@@ -66,13 +66,13 @@ class UnorderedFramesConfig(ModelConfig):
             refuse("widths", expected, list(self.widths))
 
 
-class PairEncoder(n22.PairEncoder):
+class PairEncoder(lesson_b.PairEncoder):
     """Notebook 22's, faster, for any number of frames, and without pairs if the config says so.
 
     lesson: its layers are taken; `normalise` puts batch normalisation behind the second one.
     """
 
-    def __init__(self, lesson: n22.PairEncoder, config: UnorderedFramesConfig):
+    def __init__(self, lesson: lesson_b.PairEncoder, config: UnorderedFramesConfig):
         nn.Module.__init__(self)
         self.pairs = config.pairs
         self.pair, self.convolution, self.dense = lesson.pair, lesson.convolution, lesson.dense
@@ -132,7 +132,7 @@ class UnorderedFrames(SequenceModel):
     decoder_class: type[nn.Module] = Decoder
     code_names = ("static", "dynamic")
     # What notebook 22 writes: the terms of the bound, and logits (B, T, C, H, W) of s and d.
-    loss, logits = n22.UnorderedFrames.loss, n22.UnorderedFrames.logits
+    loss, logits = lesson_b.UnorderedFrames.loss, lesson_b.UnorderedFrames.logits
 
     def __init__(self, config: UnorderedFramesConfig | None = None, **values: Any):
         super().__init__(config, **values)
@@ -144,7 +144,7 @@ class UnorderedFrames(SequenceModel):
         widths, normalise, slope = config.widths, config.normalise, config.trunk_slope
         stages = halving_stages((config.channels, *widths), normalise, slope, bias=not normalise)
         sizes = config.pair_width, config.hidden, config.static_size, config.dynamic_size
-        lesson = n22.UnorderedFrames((nn.Sequential(*stages), None), widths[-1], *sizes)
+        lesson = lesson_b.UnorderedFrames((nn.Sequential(*stages), None), widths[-1], *sizes)
         self.encoder, self.prior = lesson.encoder, lesson.prior
         self.encoder.static = PairEncoder(lesson.encoder.static, config)
         if not config.prior_given_static:

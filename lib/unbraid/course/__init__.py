@@ -1,1 +1,0 @@
-"""What notebooks need: figures, films and exercises. The rest of the library imports none."""

@@ -1,0 +1,648 @@
+"""The workshop: the reader types a model or instruments from an empty file, and each one answers.
+
+The workshop edition of a notebook leaves the bodies of some functions to the reader (tools/
+workshop.py makes it). `check` says of each whether it is right. `save` writes a model to
+model_32.py, and the instruments of all pages to measures.py. `to_library` gives a model's weights
+to the library's class. What is run to check the functions of a notebook stands in the module of its
+number, such as `n32`.
+"""
+
+import ast
+import inspect
+import math
+import sys
+import tempfile
+import tomllib
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from importlib import import_module
+from itertools import chain, combinations, islice
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import unbraid
+from torch import Tensor, nn
+from unbraid.checks import as_array, check_field, check_name
+from unbraid.files import write_atomically
+
+from unbraid_course.exercises import Expectation, Verdict, explain_fault, find_line
+from unbraid_course.lessons import list_free, open_lesson
+from unbraid_course.workshop import slips
+
+Names = dict[str, Any]
+NUMBERS = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
+EDITIONS = [path.stem[1:] for path in sorted(Path(__file__).parent.glob("n[0-9]*.toml"))]
+SEEN = "what is given to "  # begins the name of an array that no answer is judged by
+RANDOM = "random "  # in the name of one that is judged to within a tenth
+GRADIENT = "gradient of "
+STUB = "raise NotImplementedError"
+UNKNOWN = " Open the hint, and try again."  # ends what is said if no mistake was recognised
+REMARKS = {  # on errors of PyTorch that name another cure
+    "Can't call numpy()": " NumPy knows no gradients: compute with torch, without `detach`.",
+    "dtype": " The check computes in double precision: make new tensors like those that are given.",
+}
+DRAW = torch.randn  # PyTorch's own, also while another one takes its place
+solved: set[tuple[str, str]] = set()  # notebook and name of what checks have found right
+
+
+class Unfit(Exception):
+    """What a function gives is of another kind than its check can read; the message says which."""
+
+
+class Case(NamedTuple):
+    """What a function is run with: numbers of clips and frames, and the mode of its model."""
+
+    clips: int
+    frames: int
+    is_training: bool
+
+    def __str__(self) -> str:
+        mode = "training" if self.is_training else "evaluation"
+        return f"{self.clips} clip{'s' * (self.clips > 1)} of {self.frames} frames, {mode} mode"
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Over what a mean may stand for a sum."""
+        return {"clips": self.clips, "frames": self.frames, "the numbers of a frame": 12}
+
+
+CASES = (Case(3, 5, True), Case(1, 4, False))  # sizes unlike each other, and a single clip
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function that the reader types, and what is known of it.
+
+    run: gives the arrays by which it is judged, by what they are; it gets the definitions of the
+        lesson by name, among them the reader's, and a case.
+    axes: what one index along each axis of an array stands for.
+    right: gives what `run` must give, where it is not what the lesson's own definitions give.
+    cases: what it is run with. Each is said by its `str` and has `sizes`, as a `Case` does.
+    share: by how much of itself a value may be wrong.
+    """
+
+    run: Callable[[Names, Any], Names]
+    axes: tuple[str, ...] = ("clip", "frame", "unit")
+    right: Callable[[Names, Any], Names] | None = None
+    cases: tuple[Any, ...] = CASES
+    share: float = 1e-6
+
+
+def check(number: str, name: str, *typed: object) -> Verdict:
+    """Whether a function of a notebook is right: shown as the cell's result.
+
+    name: such as "kl" or "Posterior.forward". typed: the function, or the class that has it; where
+    instruments are checked together, all that the notebook's module names in WANTED.
+    """
+    check_name("number", number, EDITIONS)
+    notebook = import_module(f"{__name__}.n{number}")
+    check_name("name", name, notebook.PARTS)
+    part: Part = notebook.PARTS[name]
+    lesson = open_lesson(number)
+    places = [name.split(".")[0]]
+    if places[0] not in vars(lesson):  # The whole class is given, or all instruments are.
+        places = notebook.WANTED[:1] if number in NUMBERS.values() else notebook.WANTED
+    given = vars(lesson) | dict.fromkeys(places) | dict(zip(places, typed, strict=False))
+    solved.discard((number, name))
+    if untyped := ", ".join(place for place in places if not callable(given[place])):
+        return Verdict(name, False, f"give this check your {untyped}, each a function or a class")
+    called, changed = {name}, set[str]()
+    own = set(list_code(given[place] for place in places))
+    for case in part.cases:
+        where = "not yet. " if case is part.cases[0] else f"not yet. With {case}: "
+        try:
+            with noting_calls(called if name not in read_texts(number) else set(), own, changed):
+                yours = part.run(given, case)
+        except NotImplementedError as error:
+            other = "" if str(error) == name else f" ({error})"
+            return Verdict(name, False, f"not typed yet{other}")
+        except Unfit as error:
+            return Verdict(name, False, f"{where}{error}")
+        except Exception as error:  # the reader's own code fails: the reason is what helps
+            what = f"{type(error).__name__}{find_line(error, outermost=True)}: {error}"
+            remark = next((said for text, said in REMARKS.items() if text in what), "")
+            return Verdict(name, False, f"{where}Your code raises {what}{remark}")
+        if changed:
+            names = " and ".join(f"`{each}`" for each in sorted(changed))
+            why = f"Your function changes {names}, which belongs to the caller: copy it first."
+            return Verdict(name, False, where + why)
+        right = (part.right or part.run)(vars(lesson), case)
+        if compare(part, right, yours):  # Only then it is of use to know what mistakes give.
+            with warnings.catch_warnings(action="ignore"):  # of mistakes
+                why = find_reason(number, name, case, right, yours).removesuffix(UNKNOWN)
+            return Verdict(name, False, f"{where}{why}")
+    solved.update((number, each) for each in called.intersection(notebook.PARTS))
+    return Verdict(name, True, "right")
+
+
+@contextmanager
+def noting_calls(called: set[str], own: set[CodeType], changed: set[str]) -> Iterator[None]:
+    """Note the functions that run, such as Posterior.forward: a right whole proves its parts.
+
+    The library's own, such as `ross` of the measures, prove nothing. Of functions whose code is in
+    own, also which arguments have other numbers after a call than before.
+    """
+    before, kept = sys.getprofile(), dict[FrameType, list[tuple[str, Any, bytes]]]()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        code, module = frame.f_code, str(frame.f_globals.get("__name__"))
+        if not module.startswith("unbraid.") or module.startswith("unbraid.models.lesson_"):
+            called.add(code.co_qualname)
+        if code in own and event == "call" and frame not in kept:  # a generator goes on
+            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            given = {name: frame.f_locals[name] for name in names if name in frame.f_locals}
+            kept[frame] = [(name, each, read_bytes(each)) for name, each in given.items()]
+        elif code in own and event == "return":
+            changed.update(name for name, each, was in kept[frame] if read_bytes(each) != was)
+
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def list_code(typed: Iterable[object]) -> Iterator[CodeType]:
+    """The code of functions, and of the methods of classes."""
+    for each in typed:
+        if isinstance(each, FunctionType):
+            yield each.__code__
+        elif isinstance(each, type):
+            yield from list_code(vars(each).values())
+
+
+def read_bytes(given: object) -> bytes:
+    """All numbers of an array, of a tensor, or of lists and dictionaries of them; else nothing."""
+    if isinstance(given, Tensor | np.ndarray | int | float):
+        return np.asarray(as_array(given)).tobytes()
+    parts = [*given.values()] if isinstance(given, dict) else given
+    return b"".join(map(read_bytes, parts)) if isinstance(parts, tuple | list) else b""
+
+
+def compare(part: Part, right: Names, yours: Names, with_seen: bool = False) -> str:
+    """What is wrong with arrays, "" if nothing is; with those on the way, these come first."""
+    names = sorted(right, key=lambda name: not name.startswith(SEEN))
+    names = [name for name in names if with_seen or not name.startswith(SEEN)]
+    for share, is_random in ((part.share, False), (0.1, True)):
+        some = [name for name in names if (RANDOM in name) == is_random]
+        expected = {name: right.get(name) for name in some}
+        found = {name: yours.get(name) for name in some}
+        how: Names = {"relative": share, "absolute": 1e-6, "axes": part.axes, "rounding": 1e-4}
+        if fault := explain_fault(Expectation(expected, **how), found):
+            return fault
+    return ""
+
+
+def find_reason(number: str, name: str, case: Case, right: Names, yours: Names) -> str:
+    """Why arrays are wrong: a known mistake, a slip in the lesson's code, what the wrong ones have
+    in common, or where they begin to be wrong."""
+    part: Part = import_module(f"{__name__}.n{number}").PARTS[name]
+    wrong = [each for each in right if not is_same({each: right[each]}, yours, part.share)]
+    values = [each for each in wrong if not each.startswith(GRADIENT)]
+    lesson, made = open_lesson(number), []
+    for old, new, why in read_texts(number).get(name, {}).get("mistakes", []):
+        with suppress(Exception):  # that of one case may end in an error
+            made.append((part.run(change(lesson, name, old, new), case), why))
+            if is_same(made[-1][0], yours, part.share):
+                return why
+    if untrue := [each for each in wrong if as_array(right[each]).dtype.kind == "b"]:
+        return f"This must hold, and does not: {untrue[0]}."
+    if name.split(".")[0] in vars(lesson) and (
+        why := find_slip(lesson, name, part, case, yours, not values)
+    ):
+        return why
+    if not values:
+        return explain_gradients(wrong, right, yours)
+    others = [each for each in right if each not in wrong and not each.startswith(GRADIENT)]
+    for some, what in ((values, ""), (values[:1], f"{values[0]}: ")):
+        for arrays, why in made:  # one that makes more wrong than this answer is another mistake
+            some_of_it = {each: arrays[each] for each in [*some, *others]}
+            if RANDOM not in values[0] and is_same(some_of_it, yours, part.share):
+                return what + why
+    if why := explain_size(case, right[values[0]], yours[values[0]]):
+        return f"{values[0]}: {why}"
+    seen = [each for each in right if each.startswith(SEEN)]
+    fits = all(np.shape(right[each]) == np.shape(yours.get(each, ())) for each in seen)
+    fine = [each for each in right if each not in wrong and not each.startswith((SEEN, GRADIENT))]
+    praise = f"Right: {', '.join(fine)}. " if fine else ""
+    return praise + compare(part, right, yours, with_seen=fits)
+
+
+def find_slip(
+    lesson: Any, name: str, part: Part, case: Case, yours: Names, of_gradients: bool
+) -> str:
+    """What is said of a slip in the lesson's code that gives these arrays, or ""."""
+    planted = slips.plant(lesson, name, of_gradients)
+    is_slow = len(part.cases) == 1
+    for names, why in islice(planted, 150 if is_slow else 400):  # a few seconds
+        # Most values need no gradients, without which they are sooner there.
+        with suppress(Exception), torch.set_grad_enabled(of_gradients or is_slow):
+            if is_same(part.run(names, case), yours, part.share):
+                return why
+    return ""
+
+
+def is_same(arrays: Names, yours: Names, share: float) -> bool:
+    """Whether arrays are the reader's, but for those by which no answer is judged."""
+    for name, each in arrays.items():
+        one, two = as_array(each), as_array(yours[name])
+        near = 0.1 if RANDOM in name else share
+        if not name.startswith(SEEN) and (
+            one.shape != two.shape or not np.allclose(one, two, near, 1e-6, True)
+        ):
+            return False
+    return True
+
+
+def explain_gradients(wrong: list[str], right: Names, yours: Names) -> str:
+    """What is said if all values are right, but not these gradients."""
+    says = "All values are right, but "
+    stops = "`detach`, `no_grad`, `data`, `item` or NumPy stops it."
+    silent = [name for name in wrong if not as_array(yours[name]).any()]
+    gradients = [name for name in right if name.startswith(GRADIENT)]
+    if not any(as_array(yours[name]).any() for name in gradients):
+        return f"{says}no gradient arrives anywhere: {stops}"
+    if silent:
+        return f"{says}no {silent[0]} arrives: {stops}"
+    if extra := [name for name in wrong if not as_array(right[name]).any()]:
+        return f"{says}a {extra[0]} arrives, where none belongs: a `detach` is missing."
+    return f"{says}the {wrong[0]} is not: on some path {stops}"
+
+
+def explain_size(case: Any, right: Any, yours: Any) -> str:
+    """What is said of a rounded term, of a mean where a sum is asked, or the reverse; or ""."""
+    sizes, right, yours = case.sizes, as_array(right), as_array(yours)
+    if right.shape != yours.shape or not right.any() or not yours.any():
+        return "" if yours.any() else "this is 0."
+    if not np.isfinite([right.sum(), yours.sum()]).all():
+        return ""
+    for digits in range(1, 6):
+        if np.allclose(yours, np.round(right, digits), 1e-6, 1e-9):
+            return f"this is the right one rounded to {digits} decimals: give all of them."
+    for count in (1, 2, 3):
+        for names in combinations(sizes, count):
+            size, over = math.prod(sizes[name] for name in names), " and ".join(names)
+            if np.allclose(yours * size, right, 1e-6, 1e-9):
+                return f"this is the right one divided by {size}, a mean over {over}: sum them."
+            if np.allclose(yours, right * size, 1e-6, 1e-9):
+                return f"this is {size} times the right one, a sum over {over}: take their mean."
+    share = Fraction(yours.sum() / right.sum()).limit_denominator(12)
+    is_share = share.numerator < 13 and np.allclose(yours, float(share) * right, 1e-6, 1e-9)
+    return f"this is the right one times {share}." if is_share else ""
+
+
+def take(typed: str, given: Any, form: Any) -> Names:
+    """The tensors that a function gives, by their names in a form such as ("s", ("mean", "d"));
+    Unfit if they are not of this form."""
+    refuse_nothing(typed, given)
+    if isinstance(form, str):
+        if isinstance(given, tuple | list):
+            raise Unfit(f"`{typed}` gives {len(given)} results for {form}: a tensor is expected.")
+        return {form: torch.as_tensor(as_array(given) if isinstance(given, float) else given)}
+    is_several = isinstance(given, tuple | list) or (isinstance(given, Tensor) and given.ndim)
+    if not is_several or len(given) != len(form):
+        found = f"{len(given)} results" if isinstance(given, tuple | list) else f"a {kind(given)}"
+        wanted = ", ".join(
+            each if isinstance(each, str) else f"({', '.join(each)})" for each in form
+        )
+        raise Unfit(f"`{typed}` gives {found}; expected {len(form)} results: {wanted}.")
+    taken: Names = {}
+    for part, each in zip(given, form, strict=True):
+        taken |= take(typed, part, each)
+    return taken
+
+
+def take_numbers(typed: str, given: Any, name: str) -> Names:
+    """The numbers that an instrument gives, by their name; Unfit if there are none."""
+    refuse_nothing(typed, given)
+    with suppress(ValueError, TypeError):  # of lists of unlike lengths, and of what is no number
+        numbers = as_array(given)
+        if numbers.dtype.kind in "biuf":
+            return {name: numbers}
+    raise Unfit(f"`{typed}` gives a {kind(given)}; numbers are expected: {name}.")
+
+
+def refuse_nothing(typed: str, given: Any) -> None:
+    """Unfit if a function gives None."""
+    if given is None:
+        raise Unfit(f"`{typed}` gives nothing: is its `return` missing?")
+
+
+def kind(given: Any) -> str:
+    """A value in a sentence."""
+    if isinstance(given, Tensor | np.ndarray):
+        return f"{'tensor' if isinstance(given, Tensor) else 'array'} {tuple(given.shape)}"
+    return type(given).__name__
+
+
+def gaussian(*shape: int, shift: float = 0.0) -> tuple[Tensor, Tensor]:
+    """A mean and a log-variance, which note their gradients."""
+    mean, log_variance = noise((*shape, 2)).unbind(-1)
+    return (mean + shift).requires_grad_(), ((1 - shift) * log_variance).requires_grad_()
+
+
+def with_gradients(found: Names, model: nn.Module | None = None, **inputs: Any) -> Names:
+    """Arrays, and the gradients of each at a model's weights and at inputs, or pairs of them."""
+    if not torch.is_grad_enabled():
+        return found
+    places: dict[str, Tensor] = {}
+    for name, each in inputs.items():
+        pair = [f"the mean of {name}", f"the log-variance of {name}"]
+        places |= zip(pair, each, strict=True) if isinstance(each, tuple) else {name: each}
+    weights = model.named_parameters() if model else ()
+    places |= {name: weight for name, weight in weights if weight.ndim > 1}
+    nothing = torch.stack([0 * each.sum() for each in places.values()]).sum()
+    gradients: Names = {}
+    for name, value in found.items():
+        total = (value * noise(tuple(value.shape))).sum() + nothing
+        each = torch.autograd.grad(total, [*places.values()], retain_graph=True)
+        gradients |= {
+            f"{GRADIENT}{name} at {place}": g for place, g in zip(places, each, strict=True)
+        }
+    return found | gradients
+
+
+@contextmanager
+def seen_by(layer: nn.Module, name: str, arrays: Names) -> Iterator[None]:
+    """Note what a layer is given, to say of a wrong answer from which index on it goes wrong."""
+    hook = layer.register_forward_pre_hook(lambda _, given: arrays.update({SEEN + name: given[0]}))
+    yield
+    hook.remove()
+
+
+def read_texts(number: str) -> Names:
+    """Of each function of a notebook: what it gives, the hint, and the mistakes."""
+    path = Path(__file__).with_name(f"n{number}.toml")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def change(lesson: ModuleType, name: str, old: str, new: str) -> Names:
+    """The definitions of a lesson, one of them with a mistake: new in the place of old."""
+    changed = name.split(".")[0]
+    source = inspect.getsource(getattr(lesson, changed))
+    if source.count(old) != 1:
+        raise ValueError(f"{changed}: expected {old!r} once, found it {source.count(old)} times")
+    names = dict(vars(lesson))
+    exec(compile(source.replace(old, new), f"<{changed}>", "exec"), names)
+    return names
+
+
+def noise(shape: tuple[int, ...]) -> Tensor:
+    """Standard normal numbers that depend on their shape alone, axes of size 1 apart."""
+    sizes = [n for n in shape if n != 1]
+    generator = torch.Generator().manual_seed(sum(n * 31**place for place, n in enumerate(sizes)))
+    return DRAW(shape, generator=generator, dtype=torch.float64)
+
+
+@contextmanager
+def settled_noise(*given: Tensor) -> Iterator[None]:
+    """Let all draws be the given ones of as many numbers, in this order, or else `noise` of their
+    number, in 64ths: then neither their order nor their form matters, nor their precision."""
+    waiting = [*given]
+
+    def draw(shape: Any, like: Names) -> Tensor:
+        size = math.prod(shape)
+        fits = [n for n, each in enumerate(waiting) if each.numel() == size]
+        drawn = waiting.pop(fits[0]) if fits else (64 * noise((size,))).round() / 64
+        how = {name: like[name] for name in ("dtype", "device") if like.get(name) is not None}
+        return drawn.view(shape).to(**how or {"dtype": DRAW(0).dtype})
+
+    def randn(*shape: Any, size: Any = (), **how: Any) -> Tensor:
+        return draw(shape if shape and isinstance(shape[0], int) else [*shape, size][0], how)
+
+    def normal(mean: Any, std: Any = 1.0, size: Any = None, **how: Any) -> Tensor:
+        like = next((each for each in (mean, std) if isinstance(each, Tensor)), None)
+        how = how if like is None else {"dtype": like.dtype, "device": like.device}
+        return mean + std * draw(size if like is None else like.shape, how)
+
+    def randn_like(like: Tensor, **how: Any) -> Tensor:
+        return draw(like.shape, {"dtype": like.dtype, "device": like.device} | how)
+
+    def refill(filled: Tensor, mean: float = 0.0, std: float = 1.0, **_: Any) -> Tensor:
+        return filled.copy_(mean + std * randn_like(filled))
+
+    draws: Names = {"randn": randn, "normal": normal, "randn_like": randn_like}
+    with patch.multiple(torch, **draws), patch.object(Tensor, "normal_", refill):
+        yield
+
+
+def build(typed: Callable[..., Any], *arguments: Any, **sizes: Any) -> Any:
+    """A module in double precision, whose weights are always the same and none of them 0."""
+    model = typed(*arguments, **sizes).double()
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in model.parameters():
+            drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            weight.copy_(drawn / max(1, weight[0].numel()) ** 0.5)
+    return model
+
+
+# ---- Loops that train
+
+
+class Line(nn.Module):
+    """A model of one weight, which notes what it is given in each update, and the gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.given: list[tuple[Tensor, ...]] = []
+        self.gradients: dict[int, float] = {}
+        self.weight.register_hook(self.note)
+
+    def note(self, gradient: Tensor) -> None:
+        """Add what arrives at the weight in this update."""
+        number = len(self.given)
+        self.gradients[number] = self.gradients.get(number, 0.0) + gradient.item()
+
+
+def follow(model: Line, rows: Any, terms: int) -> Names:
+    """What a training loop yields, and the weight and its gradient in each update."""
+    if not isinstance(rows, Iterator):
+        given = f"`train` gives a {kind(rows)}, not one thing after the other: "
+        raise Unfit(f"{given}`yield` after each update its number and the {terms} terms.")
+    numbers, values, weights = [], [], []
+    for row in rows:
+        if not isinstance(row, tuple | list) or len(row) != 2:
+            raise Unfit(
+                f"`train` yields a {kind(row)}; expected two: the update's number, the terms."
+            )
+        if np.shape(row[1]) != (terms,):
+            raise Unfit(f"`train` yields {np.shape(row[1])} terms; expected a list of {terms}.")
+        numbers.append(row[0])
+        values.append([torch.as_tensor(term).item() for term in row[1]])
+        weights.append(model.weight.item())
+    gradients = [*model.gradients.values()]
+    found = {"numbers of the updates": numbers, "the first gradient": gradients[:1]}
+    found |= {"the first step of the weight": [weight - 1 for weight in weights[:1]]}
+    found |= {"terms": values, "weight after each": weights, "gradients": gradients}
+    return {name: torch.tensor(each, dtype=torch.float64) for name, each in found.items()}
+
+
+def stop_and_go_on(start: Callable[..., Any], new: Callable[[], Line], terms: int) -> Names:
+    """What a loop does that was stopped after 3 of 6 updates, beside one that was not.
+
+    start: begins to train a model for so many updates with a path, or with None.
+    """
+    whole, parts = new(), new()
+    follow(whole, start(whole, 6, None), terms)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint"
+        first = new()
+        follow(first, start(first, 3, path), terms)
+        found = follow(parts, start(parts, 6, path), terms)
+    goes_on = [len(each) for each in parts.given] == [len(each) for each in whole.given[3:]]
+    same = goes_on
+    for pair in zip(parts.given, whole.given[3:], strict=False):
+        same = same and all(torch.equal(*two) for two in zip(*pair, strict=True))
+    number, weight = found["numbers of the updates"], found["weight after each"]
+    return {
+        "the first update after a stop at 3 of 6": number[:1].sum(),
+        "the weight after a stop and all 6": weight[-1:].sum(),
+        "after a stop, what is drawn goes on as without it": torch.tensor(same),
+    }
+
+
+# ---- What was typed, as a file
+
+
+def save(number: str, cells: list[str] | None = None) -> None:
+    """Write what was typed beside the page; a file of which something is lost is kept by its date.
+
+    A model goes to model_32.py, and instruments to measures.py, beside those of other pages.
+    cells: sources in the order in which they were run; by default those of this session.
+    """
+    check_name("number", number, EDITIONS)
+    cells = sys.modules["__main__"].__dict__.get("In", []) if cells is None else cells
+    check_field(not isinstance(cells, str), "cells", "a list of sources", "one text")
+    notebook = import_module(f"{__name__}.n{number}")
+    wanted, path = list_wanted(number, cells), Path(f"{name_file(number)}.py")
+    source = write_model(cells, wanted)
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if number not in NUMBERS.values():
+        source = merge_instruments(number, source, before)
+    if doubtful := [name for name in notebook.PARTS if (number, name) not in solved]:
+        print(f"Not right yet, or not checked since the start: {', '.join(doubtful)}.")
+    first, *rest = before.strip().split("\n\n\n")  # the imports, to which some may be added
+    if not all(f"\n{piece}\n" in f"\n{source}" for piece in [*first.split("\n"), *rest] if piece):
+        kept = path.with_name(f"{path.stem}_{datetime.now():%Y_%m_%d_%H%M%S_%f}.py")
+        path.replace(kept)
+        print(f"The file before, which differs, is now {kept.name}.")
+    write_atomically(path, source.encode())
+    print(f"{path.resolve()} has what you have typed.")
+
+
+def name_file(number: str) -> str:
+    """The module to which `save` writes what was typed on a page."""
+    return f"model_{number}" if number in NUMBERS.values() else "measures"
+
+
+def list_wanted(number: str, sources: Iterable[str]) -> list[str]:
+    """What `save` writes: what is wanted of a page, and of instruments also what else was typed."""
+    notebook = import_module(f"{__name__}.n{number}")
+    if number in NUMBERS.values():
+        return list(notebook.WANTED)
+    made: Names = {}
+    for source in sources:
+        with suppress(SyntaxError):
+            made |= read_made(source)
+    typed = dict.fromkeys(name.split(".")[0] for name in notebook.PARTS)
+    others = [name for name in typed if STUB not in made.get(name, STUB)]
+    return list(dict.fromkeys([*notebook.WANTED, *others]))
+
+
+def merge_instruments(number: str, source: str, before: str) -> str:
+    """The file with the instruments of a page as they are in source, all others as they were.
+
+    ValueError where both need one name for two things.
+    """
+    pages = {each: import_module(f"{__name__}.n{each}") for each in EDITIONS}
+    page, made = pages.pop(number), read_made(before)
+    wanted = list(dict.fromkeys([*page.WANTED, *(name.split(".")[0] for name in page.PARTS)]))
+    own = read_made(write_model([before], [name for name in wanted if name in made]))
+    foreign = set(chain(*(each.WANTED for each in pages.values())))
+    others = [name for name in made if name not in own or name in foreign]
+    merged = write_model([before, source], [*others, *list_wanted(number, [source])])
+    alone = [before, *(f"{name} = None" for name in wanted)]  # what others need besides
+    theirs, now = read_made(write_model(alone, others)), read_made(merged)
+    if twice := [name for name in theirs if name not in wanted and now[name] != theirs[name]]:
+        needed = "is something else in measures.py, where another page needs it"
+        raise ValueError(f"{', '.join(twice)}: {needed}. Rename yours, and save again.")
+    return merged
+
+
+def read_made(source: str) -> dict[str, str]:
+    """What a module makes: of each name the code, of an imported one from where it comes."""
+    made = {}
+    for node in ast.parse(source, "measures.py").body:
+        for place, name in enumerate(list_made(node)):
+            made[name] = ast.unparse(node)
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                made[name] = f"{getattr(node, 'module', '')} {ast.unparse(node.names[place])}"
+    return made
+
+
+def write_model(cells: list[str], wanted: Sequence[str]) -> str:
+    """A module of these definitions, as the cells made them last, and of what they need."""
+    statements: dict[str, tuple[ast.stmt, str]] = {}
+    for cell in cells:
+        try:
+            nodes = ast.parse(cell).body
+        except SyntaxError:
+            continue
+        for node in nodes:
+            for name in list_made(node):
+                statements.pop(name, None)
+                statements[name] = node, ast.get_source_segment(cell, node) or ""
+    if missing := [name for name in wanted if name not in statements]:
+        raise ValueError(f"run the cells above first: {', '.join(missing)} is not defined yet")
+    kept, todo = set(), list(wanted)
+    while todo:
+        name = todo.pop()
+        if name in statements and name not in kept:
+            kept.add(name)
+            todo += list_free(statements[name][0])
+    texts = dict.fromkeys(text for name, (_, text) in statements.items() if name in kept)
+    stubs = [text.split("(")[0] for text in texts if STUB in text]
+    if stubs:
+        raise ValueError(f"functions are still to be typed in: {', '.join(stubs)}")
+    imports = [text for text in texts if text.startswith(("import ", "from "))]
+    others = [text for text in texts if text not in imports]
+    return "\n\n\n".join(["\n".join(imports), *others]) + "\n"
+
+
+def list_made(node: ast.stmt) -> list[str]:
+    """The names that a statement makes: of imports, of a definition, of plain assignments."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+    if isinstance(node, ast.Assign):
+        return [each.id for each in node.targets if isinstance(each, ast.Name)]
+    return [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+
+
+# ---- The library's class with the reader's weights
+
+
+def to_library(model: Any) -> Any:
+    """The library's model with the weights of one that was typed, of notebook 11, 22 or 32.
+
+    The image networks must be the paper's or ours of that page, for paper B those of 32 x 32.
+    """
+    name = type(model).__name__
+    if name not in NUMBERS or isinstance(model, getattr(unbraid, name)):
+        own = "one of the library" if name in NUMBERS else name
+        raise TypeError(f"model: expected a typed class of {', '.join(NUMBERS)}, found {own}")
+    config = import_module(f"{__name__}.n{NUMBERS[name]}").read_config(model)
+    library = getattr(unbraid, name)(**config).to(next(model.parameters()))
+    lesson, weights = open_lesson(NUMBERS[name]), model.state_dict()
+    rename = getattr(lesson, "rename", str)  # of paper C alone
+    library.load_state_dict({theirs: weights[rename(theirs)] for theirs in library.state_dict()})
+    return library.train(model.training)

@@ -1,0 +1,79 @@
+"""Pages of HTML that need no other file: templates beside this module, with pictures inside.
+
+The prose of a page stands in its template; what is known only after measuring is handed to it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import textwrap
+from functools import partial
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from PIL import Image
+
+TEMPLATES = Environment(
+    loader=PackageLoader("unbraid_own", ""),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+# Until a block or a function ends; a reader's own matplotlibrc does not change a page.
+FAMILIES = (
+    "Noto Sans CJK SC",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Malgun Gothic",
+)
+FONTS = {"font.family": ["DejaVu Sans", *(set(FAMILIES) & set(font_manager.get_font_names()))]}
+course_style = partial(plt.style.context, ["default", "unbraid.unbraid", FONTS])
+
+
+class Picture(NamedTuple):
+    """A PNG inside a page, as base64, with its alternative text.
+
+    size: width and height in pixels of the page. frames: of a film, which lie below each other.
+    """
+
+    content: str
+    alt: str
+    size: tuple[int, int]
+    frames: int = 1
+
+
+def render(template: str, **values: object) -> str:
+    """A page from its template, such as "measure.html.j2"; texts in the values are escaped."""
+    return TEMPLATES.get_template(template).render(values)
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **axes: Any) -> tuple:
+    """A figure in inches that no window knows, and its axes; axes: what `subplots` takes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **axes)
+
+
+def embed(image: Image.Image, alt: str, scale: int = 1, frames: int = 1) -> Picture:
+    """An image as a picture; scale: how many of its pixels make one of the page."""
+    png = io.BytesIO()
+    image.save(png, "PNG", optimize=True)
+    size = image.width // scale, image.height // scale // frames
+    return Picture(base64.b64encode(png.getvalue()).decode(), alt, size, frames)
+
+
+def draw(figure: Figure, alt: str) -> Picture:
+    """A figure as a picture, an inch in 100 pixels of the page."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=200)
+    return embed(Image.open(png), alt, 2)
+
+
+def wrap(text: str, width: int = 18) -> str:
+    """Text for a figure in lines of so many letters; a dollar does not begin mathematics."""
+    return textwrap.fill(text, width).replace("$", r"\$")
