@@ -114,6 +114,46 @@ def test_what_was_fetched_before_a_failure_stays(house, published, offer):
     assert [path.name for path in (house / "cache").rglob("*") if path.is_file()] == ["a.bin"]
 
 
+@pytest.mark.parametrize("waits, is_fetched", (("1", True), (None, True), ("3600", False)))
+def test_a_server_that_was_asked_too_often_is_waited_for(
+    house, published, offer, monkeypatch, waits, is_fetched
+):
+    folder, address = published
+    write_files(folder)
+    offer(address)
+    asked, slept, send = [], [], SimpleHTTPRequestHandler.do_GET
+
+    def refuse_every_second(handler):
+        asked.append(handler.path)
+        if len(asked) % 2 == 0:
+            return send(handler)
+        handler.send_response(429)
+        if waits:
+            handler.send_header("Retry-After", waits)
+        handler.end_headers()
+
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "do_GET", refuse_every_second)
+    monkeypatch.setattr(fetch.time, "sleep", slept.append)
+    if is_fetched:
+        assert contents(fetch.fetch("thing")) == CONTENT
+        assert slept == [int(waits or 10)] * 2
+    else:
+        with pytest.raises(DataError, match=r"429(.|\n)*do the same later"):
+            fetch.fetch("thing")
+        assert slept == [] and len(asked) == 1
+
+
+def test_a_server_that_refuses_for_good_is_left(house, published, offer, monkeypatch):
+    offer(published[1])
+    slept = []
+    refuse = functools.partialmethod(SimpleHTTPRequestHandler.send_error, 429)
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "do_GET", refuse)
+    monkeypatch.setattr(fetch.time, "sleep", slept.append)
+    with pytest.raises(DataError, match="429"):
+        fetch.fetch("thing")
+    assert slept == [10, 20, 40, 80, 160]
+
+
 def pack(members):
     """The bytes of a zip file."""
     with zipfile.ZipFile(packed := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:

@@ -10,7 +10,7 @@ import pytest
 import unbraid
 
 SOURCE = Path(unbraid.__file__).read_text(encoding="utf-8")
-HEAVY = {"pandas", "scipy.stats", "requests", "sklearn", "pooch", "matplotlib"}
+HEAVY = {"pandas", "scipy.stats", "requests", "sklearn", "matplotlib"}
 LIGHT = """
 from unbraid.models import SingleElement, UnorderedFrames, IndependentPrediction
 from unbraid.models import SingleElementConfig, UnorderedFramesConfig, IndependentPredictionConfig

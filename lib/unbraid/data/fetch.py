@@ -7,8 +7,10 @@ names. `fetch` brings what is in none of them from its publisher into the cache.
 import contextlib
 import hashlib
 import io
+import itertools
 import os
 import shutil
+import time
 import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,8 @@ from typing import Any
 
 from unbraid.checks import check_field, check_name, check_names, refuse
 from unbraid.files import repository_root, sweep, write_atomically
+
+TRIES, LONGEST_WAIT = 5, 300  # of a server that was asked too often; in seconds
 
 
 class DataError(RuntimeError):
@@ -137,7 +141,8 @@ def fetch(name: str, only: Sequence[str] = ()) -> dict[str, Path]:
         try:
             _download(source, missing, folder)
         except Exception as error:  # zipfile raises nearly anything for a broken archive
-            remedy = f"look at the network and at UNBRAID_CACHE, or put the files into {folder}"
+            remedy = "look at the network and at UNBRAID_CACHE, or do the same later, which goes on"
+            remedy += f", or put the files into {folder}"
             raise data_error(f"{name}: not fetched", f"all of {origin}", error, remedy) from error
     return files(name, only)
 
@@ -155,26 +160,41 @@ class _Bounded(io.BytesIO):
         return super().write(part)
 
 
+def _bring(url: str, most: int) -> _Bounded:
+    """What lies at an address, at most so many bytes. A 429, too many requests, is waited out."""
+    import requests
+
+    # Without the header some servers send a .gz file unpacked.
+    plain = {"Accept-Encoding": "identity"}
+    for tries in itertools.count(1):
+        answer = requests.get(url, headers=plain, timeout=20.0, stream=True)
+        told = answer.headers.get("Retry-After", "")
+        seconds = int(told) if told.isdigit() else 5 * 2**tries
+        if answer.status_code != 429 or tries > TRIES or seconds > LONGEST_WAIT:
+            break
+        print(f"too many requests from this network; the next in {seconds} s", flush=True)
+        time.sleep(seconds)
+    answer.raise_for_status()
+    received = _Bounded(most)
+    for part in answer.iter_content(2**16):
+        received.write(part)
+    return received
+
+
 def _download(source: Source, missing: list[str], folder: Path) -> None:
     """Bring files into a folder: those in the archive, then the others one by one."""
-    import pooch
-
     for place in {(folder / file).parent for file in missing}:
         sweep(place)
-    # Without the header some servers send a .gz file unpacked.
-    bring = pooch.HTTPDownloader(timeout=20.0, headers={"Accept-Encoding": "identity"})
     left = list(missing)
     if source.archive:
-        packed = _Bounded(2 * sum(size for _, size in source.files.values()))
-        bring(source.archive, packed, None)
+        packed = _bring(source.archive, 2 * sum(size for _, size in source.files.values()))
         names = {Path(file).name: file for file in missing}
         sizes = {name: source.files[file][1] for name, file in names.items()}
         for name, content in _read_members(packed, sizes):
             if _keep(source, names[name], content, folder):
                 left.remove(names[name])
     for file in left:
-        received = _Bounded(source.files[file][1])
-        bring(source.urls.get(file) or source.url + file, received, None)
+        received = _bring(source.urls.get(file) or source.url + file, source.files[file][1])
         if not _keep(source, file, received.getvalue(), folder):
             refuse(file, "the published file", "another digest")
 
