@@ -46,73 +46,36 @@ def divergence(mean: Tensor, log_variance: Tensor, of_mean: Tensor, of_log_varia
     return total.sum() / (2 * len(mean))
 
 
-class Transition(nn.Module):
-    """Paper A: the prediction of one factor."""
-
-    def __init__(self, size: int, hidden: int):
-        super().__init__()
-        layers: list[nn.Module] = [nn.Linear(size, hidden), nn.SELU()]
-        for _ in range(4):
-            layers += [nn.Linear(hidden, hidden), nn.SELU()]
-        self.layers = nn.Sequential(*layers)
-        self.mean = nn.Linear(hidden, size)
-        self.log_variance = nn.Linear(hidden, size)
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.layers(z)
-        return self.mean(hidden), self.log_variance(hidden)
-
-
 class IndependentStep(nn.Module):
     """Paper A: willwhitney/structure-experiments, branch trans-1markov, commit 973ae36.
 
-    Frame after frame is encoded, drawn and decoded. The decoder paints six channels, of which
-    three are read; the prior's mean and log-variance go into the posterior as they are.
+    Of one frame, because the prior of the next goes through other layers than ours. The decoder
+    paints six channels, of which three are read.
     """
 
     def __init__(
-        self,
-        channels: tuple[int, ...] = (64, 128, 256, 512),
-        features: int = 32,
-        factors: int = 2,
-        size: int = 20,
-        hidden: int = 128,
-        variance: float = 0.25,
+        self, channels: tuple[int, ...], features: int, latents: int, variance: float = 0.25
     ):
         super().__init__()
-        latents = factors * size
-        self.size, self.variance = size, variance
+        self.variance = variance
         self.encoder = nn.Sequential(*encoder(channels, features, 0.01), nn.LeakyReLU())
         self.from_frame = nn.Linear(features, latents)
         self.combine = nn.Linear(3 * latents, latents)
         self.mean = nn.Linear(latents, latents)
         self.log_variance = nn.Linear(latents, latents)
-        self.transitions = nn.ModuleList(Transition(size, hidden) for _ in range(factors))
         self.first = nn.Linear(latents, latents)
         self.decoder = nn.Sequential(*decoder(channels, latents, 6, nn.ReLU()))
 
     def forward(self, frames: Tensor) -> Tensor:
-        count, length = frames.shape[:2]
-        prior_mean = frames.new_zeros(count, self.mean.out_features)
-        prior_log_variance = torch.zeros_like(prior_mean)
-        loss = 0.0
-        for frame in frames.unbind(1):
-            seen = F.leaky_relu(self.from_frame(self.encoder(frame).flatten(1)))
-            parts = [seen, prior_mean.detach(), prior_log_variance.detach()]
-            hidden = F.leaky_relu(self.combine(torch.cat(parts, 1)))
-            mean, log_variance = self.mean(hidden), self.log_variance(hidden)
-            z = draw(mean, log_variance)
-
-            picture = F.relu(self.first(z))[..., None, None]
-            decoded = self.decoder(picture)[:, :3]
-            loss = loss + (decoded - frame).square().sum() / (2 * self.variance * count)
-            loss = loss + divergence(mean, log_variance, prior_mean, prior_log_variance)
-
-            parts = zip(self.transitions, z.split(self.size, 1), strict=True)
-            outputs = [transition(part) for transition, part in parts]
-            prior_mean = torch.cat([output[0] for output in outputs], 1)
-            prior_log_variance = torch.cat([output[1] for output in outputs], 1)
-        return loss / length
+        frame, count = frames[:, 0], len(frames)
+        seen = F.leaky_relu(self.from_frame(self.encoder(frame).flatten(1)))
+        prior = torch.zeros_like(seen)  # mean and log-variance
+        hidden = F.leaky_relu(self.combine(torch.cat([seen, prior, prior], 1)))
+        mean, log_variance = self.mean(hidden), self.log_variance(hidden)
+        picture = F.relu(self.first(draw(mean, log_variance)))[..., None, None]
+        decoded = self.decoder(picture)[:, :3]
+        error = (decoded - frame).square().sum() / (2 * self.variance * count)
+        return error + divergence(mean, log_variance, prior, prior)
 
 
 class SingleElementStep(nn.Module):

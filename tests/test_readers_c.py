@@ -11,12 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import DOUBLE, NOTEBOOKS
-from readers import (
-    check_form,
-    each_device,
-    list_differences,
-    run_lesson,
-)
+from readers import check_form, each_device, list_differences, run_lesson
 from safetensors.torch import load_file
 from unbraid import Sequences, SingleElement, records
 from unbraid.data import sprites
