@@ -8,6 +8,7 @@ import json
 import subprocess
 import tomllib
 from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("lib/unbraid_course", "lib/unbraid_own", "lib/unbraid", "papers", "tools")
 WRITTEN = ("lib/unbraid/models/lesson_*.py", "lib/unbraid_course/lessons/n*.py")
-PAGES = {".toml", ".j2", ".html", ".css", ".js"}
+KINDS = {".py", ".ipynb", ".md", ".toml", ".j2", ".html", ".css", ".js"}
 
 
 def find_row(path):
@@ -45,39 +46,42 @@ def list_code(table):
     return found if is_code else []
 
 
+def read_parts(path):
+    """What a file adds, each part with its row: lines or words, and statements."""
+    if not (ROOT / path).exists():  # removed, and not yet committed
+        return []
+    text, rows = (ROOT / path).read_text(encoding="utf-8"), []
+    if path.suffix == ".py":
+        rows.append((find_row(path), text.splitlines(), list_statements(text)))
+    elif path.suffix == ".ipynb":
+        for cell in json.loads(text)["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code":
+                rows.append(("cells of notebooks", source.splitlines(), list_statements(source)))
+            else:
+                rows.append(("words of notebooks", source.split(), []))
+    elif path.suffix == ".md" and path.is_relative_to("docs"):
+        rows.append(("words of docs", text.split(), []))
+    elif path.suffix == ".toml" and (code := list_code(tomllib.loads(text))):
+        row = "tests" if "tests" in path.parts else "TOML with code"
+        rows.append((row, text.splitlines(), code))
+    elif path.suffix in {".toml", ".j2", ".html", ".css", ".js"}:
+        rows.append(("TOML without code, templates, scripts", text.splitlines(), []))
+    return rows
+
+
 def count():
     """By row: lines, or words, and statements."""
     command = ["git", "ls-files", "-co", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout: which files are committed is not known")
-    rows = defaultdict(lambda: [0, 0])
-
-    def add(row, lines, statements=()):
-        rows[row][0] += len(lines)
-        rows[row][1] += len(statements)
-
-    for path in map(Path, listed.stdout.splitlines()):
-        if path.suffix not in PAGES | {".py", ".ipynb", ".md"} or not (ROOT / path).is_file():
-            continue
-        text = (ROOT / path).read_text(encoding="utf-8")
-        if path.suffix == ".py":
-            add(find_row(path), text.splitlines(), list_statements(text))
-        elif path.suffix == ".ipynb":
-            for cell in json.loads(text)["cells"]:
-                source = "".join(cell["source"])
-                if cell["cell_type"] == "code":
-                    add("cells of notebooks", source.splitlines(), list_statements(source))
-                else:
-                    add("words of notebooks", source.split())
-        elif path.suffix == ".md":
-            if path.is_relative_to("docs"):
-                add("words of docs", text.split())
-        elif path.suffix == ".toml" and (code := list_code(tomllib.loads(text))):
-            add("tests" if "tests" in path.parts else "TOML with code", text.splitlines(), code)
-        else:
-            add("TOML without code, templates, scripts", text.splitlines())
-    return dict(sorted(rows.items()))
+    found = defaultdict(lambda: [0, 0])
+    paths = [path for path in map(Path, listed.stdout.splitlines()) if path.suffix in KINDS]
+    for row, lines, statements in chain(*map(read_parts, paths)):
+        found[row][0] += len(lines)
+        found[row][1] += len(statements)
+    return dict(sorted(found.items()))
 
 
 def test_no_folder_has_more_than_its_numbers():
