@@ -32,13 +32,15 @@ from scipy.stats import binomtest, norm
 from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.measures.intervals import Interval, difference_interval, mean_interval
-from unbraid.paper_size import LENGTH, NEAR, SEEDS, is_reached, name_verdict
 from unbraid.records import read_metrics, read_record
 from unbraid_course.lessons.n15 import name_grouping, read_scores
 
 from papers.tables import find_seeds, format_mean, format_number, split_seeds
 
 MISSED = ("not tried", "inconclusive")  # the verdicts that a longer or larger run may change
+NEAR = 0.05  # of the effect, or of the published value
+LENGTH = 2 / 3  # of the paper's updates that count as its length
+SEEDS = 3  # that make a reproduction
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Figure:
         """Whether a mean over seeds is as good as the published value, or as our own bar."""
         if self.published is None:
             return self.bar is not None and mean >= self.bar
-        return is_reached(mean, self.published, self.better, self.find_tolerance(chance))
+        is_better = {"higher": mean > self.published, "lower": mean < self.published}
+        is_near = abs(mean - self.published) <= self.find_tolerance(chance)
+        return is_better.get(self.better, False) or is_near
 
     def find_tolerance(self, chance: float) -> float:
         """The distance from the published value that still counts as reached."""
@@ -219,8 +223,10 @@ class Claim:
             return "inconclusive"
         reached = [each.is_reached(each.read_mean(), each.find_chance()) for each in judged]
         word = "agrees" if any(figure.bar is not None for figure in judged) else "reproduced"
+        if not all(reached):
+            return "in part" if any(reached) else "not reproduced"
         seeds = min(len(figure.read_values()) for figure in judged)
-        return name_verdict(reached, share, seeds, word)
+        return word if seeds >= SEEDS else f"{word} once"
 
     # ---- as text
 

@@ -15,9 +15,8 @@ import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from filelock import FileLock
-from unbraid import checkpoints, leakage_matrix, ross
+from unbraid import leakage_matrix, ross
 from unbraid.data import fetch, street
 from unbraid.files import Lasting, hold, write_atomically
 from unbraid.training import keep_alone
@@ -93,9 +92,6 @@ def test_what_cannot_be_replaced_or_read_stays_and_is_named(tmp_path, monkeypatc
     with pytest.raises(OSError, match=says):
         write_atomically(path, b"two")
     assert path.read_bytes() == b"one"
-    monkeypatch.setattr(torch, "load", deny(errno.EIO))
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):  # which is no ResultsError
-        checkpoints.load(path)
 
 
 @pytest.mark.parametrize("code", (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))

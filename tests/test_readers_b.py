@@ -61,9 +61,8 @@ def test_codes_do_not_depend_on_the_order_and_are_swapped():
 def test_the_loop_of_22_trains_on_a_device(device):
     frames = load_poses("train", image_size=32).frames[:40]
     model = n22.small_model(0).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     draw = partial(n22.draw_sets, frames, torch.ones(40, 178), count=4)
-    loop = n22.train(model, 60, 0, adam=optimizer, draw=draw)
+    loop = n22.train(model, 60, 0, rate=4e-3, draw=draw)
     losses = [sum(terms) for _, terms in loop]
     assert len(losses) == 60 and sum(losses[-10:]) / 10 < losses[0] / 2
 

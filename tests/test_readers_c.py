@@ -162,7 +162,7 @@ def test_the_pair_is_chosen_before_the_training_beside_its_perfect_swap(monkeypa
     monkeypatch.setattr("IPython.display.display", lambda page, **_: pages.append(page))
     (path,) = (path for path in NOTEBOOKS if path.name.startswith("32"))
     (cell,) = (cell for cell in nbformat.read(path, 4).cells if "def choose(" in cell.source)
-    names = {"sprites": sprites, "plots": plots}
+    names = {"sprites": sprites, "plots": plots, "profile": "smoke"}
     exec(cell.source, names)
     test, chosen, labels = names["test"], names["chosen"], names["test"].labels
     assert len(pages) == 1 and pages[0]["text/html"].count('type="radio"') == 3

@@ -11,7 +11,7 @@ import torch
 import unbraid.distributions as dist
 from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
-from unbraid import checkpoints, checks, networks, records, training
+from unbraid import checks, networks, records, training
 from unbraid.codes import (
     batches,
     bound_per_frame,
@@ -27,6 +27,7 @@ from unbraid.data.moving_digits import Digits, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences, as_float
 from unbraid.distributions import DiagonalGaussian
+from unbraid.figures import films, plots
 from unbraid.files import write_atomically
 from unbraid.interventions import move_one, swap, traverse
 from unbraid.measures.groups import score_groups
@@ -40,10 +41,9 @@ from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
-from unbraid.paper_size import Row, print_verdict
 from unbraid.support.schedules import Schedule, schedule_value
 from unbraid.variants import PublishedSeries
-from unbraid_course import exercises, films, plots, workshop
+from unbraid_course import exercises, workshop
 from unbraid_course.tell import tell
 from unbraid_course.watch import watch
 from unbraid_own import arrays, own_data, tables
@@ -400,15 +400,11 @@ FAULTS = (  # the field, and the call
     ("options: .*did you mean length", lambda: own_data.load(".", lenght=3)),
     ("draw: .*of count, generator", lambda: training.fit(ELEMENT, id, steps=1, batch_size=1)),
     ("draw: .*no argument", lambda: list(watch([1], lambda step: step, "A figure of nothing."))),
-    ("rows, b: .*two numbers", lambda: print_verdict("A", [Row("b", "1", 1)], 1)),
     # shares and sizes
     ("share", lambda: schedule_value([[0, 1], [1, 0]], 50)),
     ("share", lambda: Schedule([[0, 1], [1, 0]])(math.nan)),
     ("features", lambda: FrameJudge({"digit": ("0", "1")}, 16, features=8.0)),
     ("kind: .*series", lambda: PublishedSeries(kind="images", window=1)),
-    ("better: expected one of '', higher", lambda: print_verdict("A", [Row("b", 1, 1, "up")], 1)),
-    ("share: expected some updates", lambda: print_verdict("A", [Row("b", 1, 1)], 0.0)),
-    ("rows: .*none", lambda: print_verdict("A", [], 1.0)),
     ("hidden_layers", lambda: networks.mlp(1, 1, 1, -1)),
     ("activation: .*nan", lambda: networks.activation(math.nan)),
     ("frames", lambda: list(batches(MODEL, VALUES, frames=0))),
@@ -427,7 +423,6 @@ FAULTS = (  # the field, and the call
     ("generator: .*numpy", lambda: ELEMENT.draw_noise(1, 2, np.random.default_rng(0))),
     ("name: .*inside results", lambda: load_judge(Path("/judges"))),
     ("path: .*folder", lambda: plots.show_svg("figures", "A drawing of nothing.")),
-    ("path: .*folder", lambda: checkpoints.load(".", model=MODEL)),
     ("path: .*DataFrame", lambda: tables.read_table(pd.DataFrame())),
     # pages' and teachers' calls
     ("prepared: .*Mapping, found str", lambda: films.explore(print, {"n": 1}, n=(0, 3))),

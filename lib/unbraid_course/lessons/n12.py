@@ -3,13 +3,7 @@
 import numpy as np
 import torch
 from sklearn.neighbors import KNeighborsRegressor
-from unbraid.checkpoints import load, resume
-from unbraid.measures.information import same_and_cross
 from unbraid.models.lesson_a import Filter, IndependentPrediction, all_at_once, kl, paper_networks, small_networks, step_by_step
-from unbraid.paper_size import Row, print_verdict
-
-PAPER = {"features": 32, "K": 2, "d": 20, "hidden": 128, "depth": 4}
-RECIPE = {"updates": 200_000, "batch": 100, "rate": 3e-4}  # the authors'
 
 
 def small_model(v, seed):
@@ -20,20 +14,24 @@ def small_model(v, seed):
     return model
 
 
-def train(model, film, updates, seed, batch=8, rate=2e-3, path=None):
+def paper_model(seed):  # with the profile full
+    torch.manual_seed(seed)
+    sizes = {"features": 32, "K": 2, "d": 20, "hidden": 128, "depth": 4, "v": 0.25}
+    model = IndependentPrediction(paper_networks(40, side=64), step_by_step, **sizes)
+    model.decoder[-2].bias.data += 0.5  # the authors' frames begin grey
+    return model
+
+
+def train(model, film, updates, seed, batch=8, rate=2e-3):
     """The training loop; after each update it gives the terms of the loss."""
     device = next(model.parameters()).device
-    on_gpu = device.type == "cuda"
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
-    parts = {"model": model, "optimizer": optimizer, "generator": generator}
-    in_16_bits = on_gpu and path is not None  # in the optional end
-    for update in resume(path, updates, **parts):  # 1, 2, ...
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    for update in range(1, updates + 1):
         x = film(batch, generator).frames.to(device)  # (B, T, 3, H, W)
         size = batch, x.shape[1], model.K * model.d
         noise = torch.randn(size, generator=generator).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
-            error, costs = model.loss(x, noise)
+        error, costs = model.loss(x, noise)
         loss = error + costs.sum()  # minus the bound in nats per frame
 
         optimizer.zero_grad()
@@ -94,44 +92,3 @@ class GatedFilter(Filter):
             costs.append((kl(q, p) * in_use).unflatten(1, (self.K, self.d)).sum(2))
             p = self.predict(codes[-1])
         return torch.stack(codes, 1), torch.stack(costs, 1)  # ... and free
-
-
-def build_paper_size(seed):
-    torch.manual_seed(seed)
-    networks = paper_networks(40, side=64)
-    big = IndependentPrediction(networks, step_by_step, v=0.25, **PAPER)
-    big.decoder[-2].bias.data += 0.5  # the authors' frames begin grey
-    return big
-
-
-def train_paper_size(path, film, seed, device, **recipe):
-    """Called again, it continues at the checkpoint that `path` names."""
-    big = build_paper_size(seed).to(device)
-    loop = train(big, film, seed=seed, path=path, **recipe)
-    for update, error, costs in loop:
-        if update % 1000 == 0:
-            print(f"update {update}: {error:.1f} + {sum(costs):.1f} nats")
-
-
-def judge_paper_size(path, clips, device):
-    """The reloaded model beside Table 2; its films with a factor frozen."""
-    big = build_paper_size(0).to(device)
-    done, x = load(path, model=big), clips.frames.to(device)
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(*x.shape[:2], 40, generator=generator).to(device)
-    with torch.no_grad():
-        films = [big.eval().freeze(x[:1], factor) for factor in (0, 1)]
-        z = big.filter(x, noise)[0].cpu().numpy()  # (N, T, K d)
-        error, costs = big.loss(x, noise)
-    before, after = (np.split(z[:, t], 2, 1) for t in (-2, -1))
-    found = same_and_cross(before, after, raw=True)
-    constant = x[0, 0].numel() / 2 * np.log(2 * np.pi * big.v)
-    bound = -(error + costs.sum()).item() - constant
-    print(f"after {done:,} updates")
-    rows = [
-        Row("own next value (bits)", found.same, 4.61),
-        Row("cross divided by own", found.cross / found.same, 0.163, "lower"),
-        Row("bound (nats per frame)", bound, -2902, tolerance=6),
-    ]
-    print_verdict("the paper, Table 2", rows, done / RECIPE["updates"])
-    return torch.cat([x[:1], *films]).cpu()

@@ -3,16 +3,12 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
-from unbraid.checkpoints import load, resume
 from unbraid.models.lesson_b import Encoder, PairEncoder, UnorderedFrames, dense, draw, kl
-from unbraid.paper_size import Row, print_verdict
 
 PAPER = {"C": 256, "width": 512, "hidden": 512, "D": 512, "d": 2}
 SMALL = {"C": 96, "width": 64, "hidden": 128, "D": 64, "d": 2}
 N = 4  # frames of a sample
 BY_WORTH = ("hair", "top", "trousers", "skin")
-FOUR = [0, 2, 3, 5]  # test characters that differ in every attribute
-RECIPE = {"updates": 43_000, "batch": 120, "count": 10, "rate": 1e-4}
 
 
 def paper_networks(size, side=32):
@@ -65,8 +61,8 @@ def pick(allowed, N, generator):
     return chances.topk(N, dim=1).indices
 
 
-def draw_sets(frames, seen, generator, count=8):
-    """N frames of each of `count` random characters, (B, N, 3, 32, 32)."""
+def draw_sets(frames, seen, generator, count=8, N=4):
+    """N frames of each of `count` random characters, (B, N, 3, H, W)."""
     rows = torch.randint(len(frames), (count,), generator=generator)
     poses = pick(seen[rows], N, generator)
     return frames[rows[:, None], poses].float() / 255
@@ -88,24 +84,26 @@ def small_model(seed, draw_weights=nn.init.xavier_uniform_):
     return initialise(model, draw_weights)
 
 
+def paper_model(seed):  # with the profile full
+    torch.manual_seed(seed)
+    return initialise(UnorderedFrames(paper_networks(514, side=64), **PAPER))
+
+
 def add(error, kl_s, kl_d):
     return error + kl_s + kl_d  # minus the bound
 
 
-def train(model, updates, seed, objective=add, adam=None, *, draw, path=None):
+def train(model, updates, seed, objective=add, rate=1e-3, *, draw):
     """The training loop; after each update it gives the terms of the loss."""
     generator = torch.Generator().manual_seed(seed)
-    adam = adam or torch.optim.Adam(model.parameters(), lr=1e-3)
+    adam = torch.optim.Adam(model.parameters(), rate)
     device = next(model.parameters()).device
     D, d = model.prior[0].in_features, model.prior[-1].out_features // 2
-    parts = {"model": model, "adam": adam, "generator": generator}
-    in_16_bits = device.type == "cuda" and path is not None
-    for update in resume(path, updates, **parts):  # 1, 2, ...
+    for update in range(1, updates + 1):
         x = draw(generator).to(device)  # (B, N, 3, H, W)
         noise_s = torch.randn(len(x), D, generator=generator).to(device)
         noise_d = torch.randn(*x.shape[:2], d, generator=generator).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
-            terms = model.loss(x, noise_s, noise_d)  # nats of each sample
+        terms = model.loss(x, noise_s, noise_d)  # nats of each sample
         loss = objective(*terms).mean() / x.shape[1]  # per frame
 
         adam.zero_grad()
@@ -174,46 +172,3 @@ def count_right(drawn, pose, judge, motion):
     named = judge(drawn)
     is_right = 4 * named["action"] + named["direction"] == motion[pose]
     return is_right.float().mean().item()
-
-
-def build_paper_size(seed):
-    torch.manual_seed(seed)
-    networks = paper_networks(514, side=64)
-    return initialise(UnorderedFrames(networks, **PAPER))
-
-
-def train_paper_size(path, sheets, seed, device, updates, batch, count, rate):
-    """Called again, it continues at the checkpoint that `path` names."""
-    big = build_paper_size(seed).to(device)
-    adam = torch.optim.Adam(big.parameters(), rate, fused=device.type == "cuda")
-
-    def draw_big(generator):  # (B, N, 3, 64, 64)
-        rows = torch.randint(len(sheets), (batch, 1), generator=generator)
-        poses = pick(torch.ones(batch, 178), count, generator)
-        return sheets[rows, poses].float() / 255
-
-    for update, terms in train(big, updates, seed, adam=adam, draw=draw_big, path=path):
-        if update % 1000 == 0:
-            print(f"update {update}: {sum(terms) / count:.1f} nats per frame")
-
-
-@torch.no_grad()
-def judge_paper_size(path, test, judge, visible, device):
-    """The reloaded model's plane beside our bar; four characters at nine points."""
-    big, sheets = build_paper_size(0).to(device), test.frames[:100]
-    rows = torch.arange(len(sheets))[:, None]
-    done = load(path, model=big)
-    poses = pick(torch.ones(len(sheets), 178), 10, torch.Generator().manual_seed(0))
-    s, d = big.encode(sheets[rows, poses].float().to(device) / 255)
-    points = make_grid(d, 12, share=0.95)
-    grids = torch.cat([big.decode(one, points[None]).cpu() for one in s.split(1)])
-    named = judge(grids.flatten(0, 1))  # of each grid, (144,)
-    named = {name: kinds.view(len(s), -1) for name, kinds in named.items()}
-    motions = 4 * named["action"] + named["direction"]
-    found = [Row("same motion at a point", coherence(motions), 0.9, "higher")]
-    for name in ("trousers", "skin"):
-        is_right = named[name] == test.labels[name][: len(s), None]
-        share = is_right[visible[name][named["pose"]]].float().mean().item()
-        found.append(Row(f"own {name} on the plane", share, 0.9, "higher"))
-    print_verdict("our bar", found, done / RECIPE["updates"], by_bar=True)
-    return big.decode(s[FOUR], make_grid(d, 3, 0.7).expand(4, -1, -1)).cpu()

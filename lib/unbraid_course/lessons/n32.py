@@ -1,15 +1,11 @@
 """What notebook 32 defines; written by `python -m tools export`."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from unbraid.checkpoints import load, resume
-from unbraid.paper_size import Row, print_verdict
 
 SMALL = {"features": 96, "hidden": 32, "units": 64, "S": 32, "D": 32}
 PAPER = {"features": 256, "hidden": 64, "units": 256, "S": 256, "D": 256}
-RECIPE = {"updates": 140_000, "batch": 128, "rate": 2e-3}  # the released one
 
 
 def kl(q, p=None):
@@ -189,6 +185,16 @@ def small_model(seed):
     return SingleElement(small_networks(96, 32 + 32), **SMALL)
 
 
+def paper_model(seed):  # with the profile full
+    torch.manual_seed(seed)
+    model = SingleElement(paper_networks(256, 512), **PAPER)
+    for layer in model.modules():  # the first weights of the authors' code
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+    return model
+
+
 def give_start(model):
     """d begins with larger means and little noise."""
     model.posterior.dynamic.mean.weight.data *= 5
@@ -196,19 +202,15 @@ def give_start(model):
     return model
 
 
-def train(model, clips, updates, weigh, seed, batch=8, rate=2e-3, path=None):
+def train(model, clips, updates, weigh, seed, batch=8, rate=2e-3):
     """The training loop; after each update it gives the four terms."""
     device = next(model.parameters()).device
-    on_gpu = device.type == "cuda"
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
-    parts = {"model": model, "optimizer": optimizer, "generator": generator}
-    in_16_bits = on_gpu and path is not None  # in the long run, at the end
-    for update in resume(path, updates, **parts):  # 1, 2, ...
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    for update in range(1, updates + 1):
         rows = torch.randint(len(clips), (batch,), generator=generator)
         x = clips[rows].to(device) / 255  # (B, T, 3, H, W)
-        with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
-            terms = model.loss(x)  # (4,)
+        terms = model.loss(x)  # (4,)
         loss = (terms * weigh(update / updates).to(device)).sum()
 
         optimizer.zero_grad()
@@ -243,33 +245,3 @@ def score_swaps(clips, nearest, gives_s, gives_d):
     found |= {"swaps with d": (way[nearest] == way[gives_d])[differ]}
     found |= {"motion with d": motion_right, "true clip nearest": true}
     return {name: hits.double().mean().item() for name, hits in found.items()}
-
-
-def build_paper_size(seed):
-    torch.manual_seed(seed)
-    big = SingleElement(paper_networks(256, 512), **PAPER)
-    for layer in big.modules():  # the first weights of the authors' code
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
-    return big
-
-
-def train_paper_size(path, films, seed, device, updates, **recipe):
-    """Called again, it continues at the checkpoint that `path` names."""
-    big = build_paper_size(seed).to(device)
-    recipe |= {"weigh": released, "seed": seed, "path": path}
-    for update, terms in train(big, films, updates, **recipe):
-        if update % 1000 == 0:
-            print(f"update {update}: the terms of (1) {np.round(terms, 1)}")
-
-
-def judge_paper_size(path, clips, device):
-    """The reloaded model; its swaps of test clips are held against our bar."""
-    big = build_paper_size(0).to(device)
-    done = load(path, model=big)
-    shares = score_swaps(clips, *swap_all(big.eval(), clips))
-    names = {"swaps with d": "direction with d", "true clip nearest": "true clip"}
-    rows = [Row(names[name], shares[name], 0.99, "higher") for name in names]
-    print_verdict("our bar", rows, done / RECIPE["updates"], by_bar=True)
-    return big

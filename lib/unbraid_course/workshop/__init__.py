@@ -11,7 +11,6 @@ import ast
 import inspect
 import math
 import sys
-import tempfile
 import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -485,30 +484,6 @@ def follow(model: Line, rows: Any, terms: int) -> Names:
     found |= {"the first step of the weight": [weight - 1 for weight in weights[:1]]}
     found |= {"terms": values, "weight after each": weights, "gradients": gradients}
     return {name: torch.tensor(each, dtype=torch.float64) for name, each in found.items()}
-
-
-def stop_and_go_on(start: Callable[..., Any], new: Callable[[], Line], terms: int) -> Names:
-    """What a loop does that was stopped after 3 of 6 updates, beside one that was not.
-
-    start: begins to train a model for so many updates with a path, or with None.
-    """
-    whole, parts = new(), new()
-    follow(whole, start(whole, 6, None), terms)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "checkpoint"
-        first = new()
-        follow(first, start(first, 3, path), terms)
-        found = follow(parts, start(parts, 6, path), terms)
-    goes_on = [len(each) for each in parts.given] == [len(each) for each in whole.given[3:]]
-    same = goes_on
-    for pair in zip(parts.given, whole.given[3:], strict=False):
-        same = same and all(torch.equal(*two) for two in zip(*pair, strict=True))
-    number, weight = found["numbers of the updates"], found["weight after each"]
-    return {
-        "the first update after a stop at 3 of 6": number[:1].sum(),
-        "the weight after a stop and all 6": weight[-1:].sum(),
-        "after a stop, what is drawn goes on as without it": torch.tensor(same),
-    }
 
 
 # ---- What was typed, as a file

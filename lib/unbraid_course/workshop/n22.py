@@ -17,7 +17,6 @@ from unbraid_course.workshop import (
     gaussian,
     noise,
     seen_by,
-    stop_and_go_on,
     take,
     with_gradients,
 )
@@ -106,8 +105,7 @@ class ThreeTerms(Line):
 
 
 def run_train(names: Names, _: Case) -> Names:
-    """Updates by plain gradients: numbers, terms, the weight, and what `loss` was given; by the
-    optimiser that `train` makes itself, after a stop as well."""
+    """Updates: numbers, terms, the weight, what `loss` was given, and a step at the usual rate."""
     device = getattr(names["train"], "__globals__", {}).get("device", "cpu")
 
     def objective(error: Tensor, kl_s: Tensor, kl_d: Tensor) -> Tensor:
@@ -116,16 +114,12 @@ def run_train(names: Names, _: Case) -> Names:
     def draw(generator: torch.Generator) -> Tensor:
         return torch.rand(3, 4, 3, 4, 4, generator=generator)
 
-    def new() -> ThreeTerms:
-        return ThreeTerms().to(device)
+    def start(model: Line, updates: int, seed: int = 0, **rate: float) -> Any:
+        return names["train"](model, updates, seed, objective, **rate, draw=draw)
 
-    def start(model: Line, updates: int, path: Any, seed: int = 0, adam: Any = None) -> Any:
-        return names["train"](model, updates, seed, objective, adam, draw=draw, path=path)
-
-    models = [new() for _ in range(3)]
-    plain = [torch.optim.SGD(model.parameters(), lr=0.05) for model in models]
-    runs = zip(models, (0, 0, 1), plain, strict=True)
-    found = [follow(model, start(model, 12, None, seed, sgd), 3) for model, seed, sgd in runs][0]
+    models = [ThreeTerms().to(device) for _ in range(3)]
+    runs = zip(models, (0, 0, 1), strict=True)
+    found = [follow(model, start(model, 12, seed, rate=0.05), 3) for model, seed in runs][0]
     first, again, other = models
     yes = describe_given(first.given)
     pairs = [zip(first.given[0], model.given[0], strict=True) for model in (again, other)]
@@ -134,9 +128,9 @@ def run_train(names: Names, _: Case) -> Names:
     follows = all(again_same) and not any(other_same)
     yes["the noise follows the seed"] = follows and describe_given(other.given) == yes
     found |= {name: torch.tensor(each) for name, each in yes.items()}
-    alone = follow(again, start(again, 1, None), 3)["weight after each"] - models[0].weight.item()
+    alone = follow(again, start(again, 1), 3)["weight after each"] - models[0].weight.item()
     found["the first step of the Adam that `train` makes, its learning rate"] = abs(alone).sum()
-    return found | stop_and_go_on(start, new, 3)
+    return found
 
 
 def describe_given(given: list[tuple[Tensor, ...]]) -> dict[str, bool]:
