@@ -6,12 +6,6 @@
 import html
 import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from contextlib import suppress
 from functools import cache, partial
 from itertools import product
 from urllib.parse import unquote
@@ -19,7 +13,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from tools.files import ROOT, select_notebooks
+from tools.files import ROOT
 
 BROWSERS = os.environ.get("UNBRAID_BROWSERS", "").split()
 SITE = ROOT / "build" / "site"
@@ -58,10 +52,6 @@ STATE = """() => {
     state.label[canvas.dataset.show] = canvas.getAttribute("aria-label");
   }
   return state;
-}"""
-DIGITS = """() => {
-  const canvas = document.querySelector("canvas[data-show=digits]");
-  return [...canvas.getContext("2d").getImageData(0, 0, 32, 32).data];
 }"""
 WAIT = """async () => {  // wait_for_function asks for an eval, which the page forbids
   const isDone = () => document.body.dataset.painted === String(wanted) && !waiting.size && latents;
@@ -204,57 +194,6 @@ def test_the_live_page_says_what_it_shows_after_each_button(visit):
     assert len({*pictures.values()}) == len(pictures) > 5  # no model shows what another one does
 
 
-def test_moved_numbers_are_called_what_they_are(visit):
-    page = visit("live.html", still=True)
-    slider = page.locator("#sliders input").nth(3)
-    steps = {
-        "who: your numbers, how: A": partial(slider.fill, "-3.5"),
-        "who: invented, how: A": page.locator("#draw-s").click,
-        "who: invented, how: invented": page.locator("#draw-d").click,
-        "who: A, how: A": page.locator("#reset").click,
-    }
-    own = settle(page)["shown"]["outA"]  # A, decoded from its own two codes
-    pictures = {own}
-    for says, step in steps.items():
-        step()
-        state = settle(page)
-        assert f"{state['from-s']}, {state['from-d']}" == says and says in state["label"]["dragged"]
-        assert (state["shown"]["dragged"] == own) == (says == "who: A, how: A")
-        pictures.add(state["shown"]["dragged"])
-    assert len(pictures) == 4
-
-
-def read_digits(page):
-    """How bright each of the two digits is, (2, 32, 32), and where both are too bright to tell."""
-    values = page.evaluate(DIGITS)
-    red, green, blue, _ = np.reshape(values, (32, 32, 4)).transpose(2, 0, 1) / 255
-    second = red * 255 / 225  # its pink alone has red
-    first = (green * 255 - 120 * second) / 190
-    return np.stack([first, second]), (green > 0.99) | (blue > 0.99)
-
-
-@pytest.mark.parametrize("stopped", [*product((False, True), repeat=2)])
-def test_a_digit_that_is_said_to_stand_still_does(visit, stopped):
-    page = visit("live.html", still=True)
-    clip = page.locator("#digit-clips label").nth(2 * stopped[0] + stopped[1])
-    clip.click()
-    for box, is_stopped in zip(page.locator("[name=freeze]").all(), stopped, strict=True):
-        box.set_checked(is_stopped)
-    says = settle(page)["digit-says"]
-    page.locator("#again" if stopped[0] else "#step").click()
-    settle(page)
-    first, second = clip.text_content().split(" and ")
-    assert says.startswith(f"The green {first.strip()} ") and f"; the pink {second} " in says
-    before, bright = read_digits(page)
-    page.locator("#step").click()
-    assert settle(page)["digit-says"] == says
-    after, brighter = read_digits(page)
-    moved = [abs(each)[~(bright | brighter)].max() for each in after - before]
-    for part, share, is_stopped in zip(says.split("; "), moved, stopped, strict=True):
-        assert ("stands still" in part) == is_stopped == (share < 0.3)
-        assert is_stopped or "goes on at the next frame" in part
-
-
 @pytest.mark.parametrize("still", (False, True))
 def test_the_live_page_pauses_and_plays(visit, still):
     page = visit("live.html", still=still)
@@ -296,35 +235,3 @@ def test_each_link_leads_to_a_file_and_a_part_of_it():
             if not there.is_file() or is_page and part not in read_page(there)[0]:
                 dead.append((path.name, link))
     assert not dead
-
-
-@pytest.fixture
-def lab(tmp_path):
-    """The address of a JupyterLab set as by `make lab`, whose files have the notebooks' names."""
-    desk = tmp_path / "mine"
-    desk.mkdir()
-    for path in select_notebooks():
-        shutil.copy(ROOT / "pyproject.toml", desk / path.name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}"]
-    command += ["--allow-root", "--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}"]
-    settings = {"JUPYTER_CONFIG_PATH": "tools/lab", "JUPYTER_CONFIG_DIR": str(tmp_path)}
-    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings)
-    for _ in range(240):
-        time.sleep(0.5)
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            break
-    yield f"http://127.0.0.1:{port}/lab/tree/mine"
-    server.terminate()
-    server.wait()
-
-
-def test_make_lab_shows_whole_names(visit, lab):
-    page = visit(lab)
-    names = page.locator(".jp-DirListing-itemText")
-    names.nth(26).wait_for()
-    page.wait_for_timeout(1000)
-    room = names.evaluate_all("all => all.map((name) => name.clientWidth - name.scrollWidth)")
-    assert len(room) == 27 and min(room) >= 0

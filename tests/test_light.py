@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,6 @@ def test_models_and_data_load_nothing_heavy():
     run = [sys.executable, "-c", LIGHT]
     loaded = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
     assert "unbraid.models.single_element" in loaded and HEAVY & set(loaded) == set()
-
-
-@pytest.mark.parametrize("name", unbraid.__all__)
-def test_what_most_programs_need_is_imported_from_unbraid(name):
-    module = import_module(f"unbraid.{unbraid.MODULES[name]}")
-    assert getattr(unbraid, name) is vars(module)[name]
-    assert unbraid.__getattr__(name).__module__ == module.__name__  # no name of a name
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,6 @@
 import base64
 import inspect
 import io
-import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import IPython.display
@@ -22,8 +18,6 @@ from PIL import Image
 from unbraid.checks import SettingsError
 from unbraid.figures import films, plots
 from unbraid.figures.images import HAND, Hand
-
-from tools.files import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -59,38 +53,6 @@ def read_film(shown):
     assert [image.has_attr("hidden") for image in images] == [False, True]
     assert images[0]["alt"] == images[1]["alt"]
     return film, still
-
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-THEME = "<style>[hidden] { display: none !important }</style>"  # as that of the site
-ASK = """<script>
-const heights = () => [...document.images].map(image => image.offsetHeight > 0);
-const seen = heights(); document.querySelector("input").click();
-document.title = JSON.stringify([seen, heights()]);
-</script>"""
-
-
-@pytest.mark.skipif(not BROWSER, reason="needs Chromium")
-@pytest.mark.parametrize("flag", ("--lang=en", "--force-prefers-reduced-motion"))
-@pytest.mark.parametrize("is_stored", (False, True))
-def test_a_film_that_is_stopped_shows_its_still(shown, tmp_path, is_stored, flag):
-    films.film(np.random.rand(1, 3, 1, 20, 20), "A point that moves.", scale=2)
-    page = shown[-1][0]["text/html"]
-    if is_stored:  # outputs of before, on the site
-        style = (ROOT / "tools/site/static/course.css").read_text("utf8")
-        page = f"<style>{style}</style>{page.replace(' !important', '')}"
-    moving, still = [True, False], [False, True]
-    order = [still, moving] if "motion" in flag else [moving, still]
-    assert run_page(tmp_path, THEME + page + ASK, flag) == order
-
-
-def run_page(folder, page, *flags):
-    """What the scripts of a page have written into its title."""
-    path = folder / "page.html"
-    path.write_text(page, "utf8")
-    command = [BROWSER, "--headless", "--no-sandbox", *flags, "--dump-dom", path.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    return json.loads(re.search("<title>(.*)</title>", dom)[1])
 
 
 DRAWN = []
@@ -174,18 +136,6 @@ def test_a_figure_that_is_made_fast_keeps_the_words_below_its_axes(shown, monkey
     assert usual.size == fast.size
 
 
-@pytest.mark.skipif(not BROWSER, reason="needs Chromium")
-def test_a_button_puts_its_picture_into_the_place_of_the_first(shown, tmp_path):
-    films.explore(draw_steps, [{"step": 5}, {"frames": 4}], **CONTROLS)
-    place = "image => image.offsetHeight && image.getBoundingClientRect().top"
-    script = f"""<script>const tops = () => [...document.images].map({place});
-    const seen = [tops()]; document.querySelectorAll("input[type=radio]")[2].click();
-    document.title = JSON.stringify([...seen, tops()]);</script>"""
-    first, last = run_page(tmp_path, shown[-1][0]["text/html"] + script)
-    assert first[0] > 0 and first[0] == last[6] and first[1] == last[7] > 0
-    assert set(first[3:]) == {0} and set(last[:6]) == {0}
-
-
 def words(ticks):
     return [tick.get_text() for tick in ticks]
 
@@ -224,20 +174,13 @@ def test_a_film_has_a_picture_per_step_titles_above_and_a_still(shown):
 
 
 def test_the_rows_of_a_film_have_their_names_at_the_left(shown):
-    alt = "Four clips of three steps each, in two rows."
-    look = {"rows": 2, "scale": 2, "titles": ["one", "two"], "still": 1}
-    films.film(np.ones((4, 3, 1, 20, 20)), alt, **look)
-    _, plain = read_film(shown)
-    films.film(np.ones((4, 3, 1, 20, 20)), alt, **look, names=["up", "down"])
+    films.film(np.ones((4, 3, 1, 20, 20)), "Four clips in two rows.", 2, names=["up", "lower"])
     film, still = read_film(shown)
-    margin = still.width - plain.width
-    assert margin > 0 and film.width == still.width and still.height == plain.height
-    grey = np.asarray(film.convert("L"))[18:]  # below the titles
-    assert all(half[:, :margin].max() > 150 for half in np.split(grey, 2))
-    right = [np.asarray(image)[:, width:] for image, width in ((still, margin), (plain, 0))]
-    assert np.abs(right[0][18:].astype(int) - right[1][18:]).max() < 2  # the pictures stay
-    with pytest.raises(ValueError, match="names"):
-        films.film(np.ones((4, 3, 1, 20, 20)), alt, **look, names=["up"])
+    margin = film.width - (2 * 21 - 1) * 4
+    assert margin > 20 and still.width == film.width
+    grey = np.asarray(film.convert("L"))
+    assert grey[:, :margin].min() == 0 and grey[:, margin:].min() > 250  # the pictures stay
+    assert all(half[:, :margin].max() > 150 for half in np.split(grey, [82]))
 
 
 def test_a_still_shows_the_frames_that_are_named_below_each_other(shown):
@@ -248,46 +191,34 @@ def test_a_still_shows_the_frames_that_are_named_below_each_other(shown):
     bright = np.asarray(still.convert("L"))[:, 200]
     assert still.size == (240, 120 + 4 + 120) and film.n_frames == 5
     assert abs(bright[100] - 63) < 5 and bright[[121, 240]].min() > 250  # white between and at last
-    films.film(clips, "A clip that gets brighter.", still=2)
-    assert abs(np.asarray(read_film(shown)[1].convert("L"))[100, 200] - 127) < 5
 
 
-def test_an_animation_shows_each_figure_once_a_round(shown):
-    def draw(number):
-        figure, ax = plt.subplots(figsize=(2, 1))
-        ax.bar([0, 1], [number, 3])
-        ax.set(ylim=(0, 3), title="x" * number)  # a tight cut would change from figure to figure
-        return figure
-
-    films.animate(draw, 3, "A bar that grows from zero to two.")
-    film, last = read_film(shown)
-    assert (film.n_frames, film.size) == (3, (200, 100)) and film.info["loop"] == 0
-    assert np.asarray(film.convert("RGB"))[0, 0].min() > 250  # white stays white
-    film.seek(2)
-    ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, last)]
-    assert np.abs(ends[0] - ends[1]).mean() < 1  # the last figure, with the highest bar
-    assert not plt.get_fignums()
-    films.animate(draw, 3, "A bar that grows from zero to two.", still=0)
-    film, still = read_film(shown)
-    film.seek(0)
-    ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, still)]
-    assert np.abs(ends[0] - ends[1]).mean() < 1
-
-
-def test_the_environment_limits_the_pictures_of_a_film_and_its_still_is_among_them(
-    shown, monkeypatch
-):
-    monkeypatch.setenv("UNBRAID_FILM_FRAMES", "2")
+@pytest.mark.parametrize("still, most", ((None, "9"), (0, "9"), (3, "2")))
+def test_an_animation_shows_each_figure_once_a_round(shown, monkeypatch, still, most):
+    """The still is among its pictures, also where the environment limits them."""
+    monkeypatch.setenv("UNBRAID_FILM_FRAMES", most)
     drawn = []
 
     def draw(number):
         drawn.append(number)
         figure, ax = plt.subplots(figsize=(2, 1))
         ax.bar([0, 1], [number, 3])
+        ax.set(ylim=(0, 3), title="x" * number)  # a tight cut would change from figure to figure
         return figure
 
-    films.animate(draw, 5, "A bar that grows from zero to four.", still=3)
-    assert drawn == [0, 1] and read_film(shown)[0].n_frames == 2
+    films.animate(draw, 4, "A bar that grows from zero to three.", still=still)
+    film, picture = read_film(shown)
+    count = min(4, int(most))
+    assert drawn == [*range(count)] and film.n_frames == count and not plt.get_fignums()
+    assert film.size == (200, 100) and film.info["loop"] == 0
+    assert np.asarray(film.convert("RGB"))[0, 0].min() > 250  # white stays white
+    film.seek(count - 1 if still is None else min(still, count - 1))
+    ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, picture)]
+    assert np.abs(ends[0] - ends[1]).mean() < 1
+
+
+def test_the_environment_limits_a_film(shown, monkeypatch):
+    monkeypatch.setenv("UNBRAID_FILM_FRAMES", "2")
     films.film(np.random.rand(1, 5, 1, 20, 20), "A clip of five frames of noise.", still=(0, 3, 4))
     film, still = read_film(shown)
     assert film.n_frames == 2 and still.size == (80, 80 + 4 + 80)  # its first and its last
@@ -407,21 +338,7 @@ def test_a_heat_map_writes_its_numbers_and_names_its_unit():
     assert not signed.texts and signed.collections[0].norm.vmin == -0.7
 
 
-def test_a_cell_of_a_heat_map_lies_where_its_row_and_column_say():
-    ax = plots.heatmap(np.eye(3), rows="abc", columns="def", digits=None)
-    ax.figure.canvas.draw()
-    pixels = np.asarray(ax.figure.canvas.buffer_rgba())
-    for row, column in ((0, 0), (0, 2), (1, 0)):
-        x, y = ax.transData.transform((column, row)).round().astype(int)
-        assert (pixels[len(pixels) - y, x, 0] > 200) == (row == column)  # yellow, of ones
-
-
 def test_the_leakage_matrix_marks_what_may_be_chance():
     limits = np.array([[[0.1, 0.3], [0.7, 0.9]]])
     ax = plots.leakage([[0.2, 0.8]], limits, np.array([[0.5, 0.001]]), columns=("a", "b"))
     assert words(ax.texts) == ["(0.20)", "0.10 to 0.30", "0.80", "0.70 to 0.90"]
-
-
-def test_a_panel_has_four_fields_with_titles():
-    _, axes = plots.panel("wxyz")
-    assert [ax.get_title(loc="left") for ax in axes] == ["(a) w", "(b) x", "(c) y", "(d) z"]

@@ -7,7 +7,6 @@ import ast
 import os
 import subprocess
 import sys
-import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -20,7 +19,6 @@ from test_from_outside import OUTSIDE
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 PACKAGES = {"unbraid", "unbraid_course", "unbraid_own"}
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "lib", "papers", "tests")
 APART = ("--no-index", "--no-deps", "--no-build-isolation")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
@@ -30,58 +28,23 @@ def run(*command, **options):
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory):
-    """A copy of what is built, so that the clone stays as it is."""
-    folder = tmp_path_factory.mktemp("built") / "clone"
-    listing = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
-    tracked = run(*listing, *SOURCES, cwd=ROOT)
-    if tracked.returncode:
-        pytest.skip("not a git checkout: which files belong to the library is not known")
-    for name in filter(lambda name: (ROOT / name).exists(), tracked.stdout.splitlines()):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes((ROOT / name).read_bytes())
-    return folder
-
-
-def build_wheel(source, to):
-    """The wheel of a folder or of an sdist, and the names of its files."""
-    built = run(*PIP, "wheel", *APART, "--wheel-dir", to, source)
+def wheel(tmp_path_factory):
+    """The wheel."""
+    to = tmp_path_factory.mktemp("wheel")
+    built = run(*PIP, "wheel", *APART, "--wheel-dir", to, ROOT)
     assert built.returncode == 0, built.stderr[-3000:]
     (path,) = to.glob("*.whl")
-    return path, zipfile.ZipFile(path).namelist()
-
-
-@pytest.fixture(scope="module")
-def wheel(copy):
-    """The wheel, and the names of the files in it."""
-    return build_wheel(copy, copy.parent / "wheel")
-
-
-def build(source, kind):
-    """An sdist, or the wheel that `pip install -e` installs."""
-    to = source.parent / f"built {kind}"
-    to.mkdir()
-    code = f"from hatchling import build; build.build_{kind}({str(to)!r})"
-    built = run(sys.executable, "-c", code, cwd=source)
-    assert built.returncode == 0, built.stderr[-3000:]
-    (path,) = to.iterdir()
     return path
 
 
-def make_environment(folder, *what):
-    """The Python of a new environment in which this is installed."""
-    assert run(sys.executable, "-m", "venv", "--without-pip", folder).returncode == 0
-    python = next(path for path in folder.glob("*/python*") if path.is_file())
-    installed = run(*PIP, "--python", python, "install", *APART, *what)
-    assert installed.returncode == 0, installed.stderr[-3000:]
-    return python
-
-
 @pytest.fixture(scope="module")
-def outside(copy, wheel):
+def outside(wheel):
     """A function that runs the Python of an environment with the wheel, far from the clone."""
-    folder = copy.parent
-    python = make_environment(folder / "venv", wheel[0])
+    folder = wheel.parent
+    assert run(sys.executable, "-m", "venv", "--without-pip", folder / "venv").returncode == 0
+    python = next(path for path in folder.glob("venv/*/python*") if path.is_file())
+    installed = run(*PIP, "--python", python, "install", *APART, wheel)
+    assert installed.returncode == 0, installed.stderr[-3000:]
     (package,) = folder.glob("venv/**/unbraid/__init__.py")
     # A line of its own for each folder: those of the borrowed environment's .pth files, such as
     # the one that names the clone, are not read.
@@ -101,7 +64,7 @@ def outside(copy, wheel):
 
 
 def test_the_wheel_holds_the_packages_and_what_they_read(wheel):
-    names = wheel[1]
+    names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert tops == PACKAGES | {f"unbraid-{VERSION}.dist-info"}
     for path in (ROOT / "lib").rglob("*"):
@@ -110,31 +73,8 @@ def test_the_wheel_holds_the_packages_and_what_they_read(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_an_sdist_has_no_tests_and_gives_the_same_wheel(copy, wheel):
-    sdist = build(copy, "sdist")
-    with tarfile.open(sdist) as archive:
-        parts = {name.split("/")[1] for name in archive.getnames() if "/" in name}
-    assert {"lib", "LICENSE"} < parts and not parts & {"tests", "papers"}
-    assert build_wheel(sdist, copy.parent / "of sdist")[1] == wheel[1]
-
-
-def test_an_editable_install_finds_papers_in_the_clone(copy):
-    python = make_environment(copy.parent / "editable", build(copy, "editable"))
-    code = "from importlib.util import find_spec as find\n"
-    code += "print(find('papers.settings').origin, find('unbraid.codes').origin)"
-    found = run(python, "-c", code, cwd=copy.parent, env={})
-    places = copy / "papers" / "settings.py", copy / "lib" / "unbraid" / "codes.py"
-    assert found.stdout.split() == [*map(str, places)], found.stderr
-
-
-def test_the_installed_library_is_the_one_of_the_wheel(outside, copy):
-    printed = outside("-c", "import unbraid; print(unbraid.__version__, unbraid.__file__)").stdout
-    assert printed.startswith(f"{VERSION} {copy.parent / 'venv'}")
-    assert outside("-m", "unbraid", "--version").stdout == f"unbraid {VERSION}\n"
-
-
-def test_codes_are_measured_and_a_class_of_ones_own_is_trained(outside, copy):
-    folder = copy.parent / "elsewhere"
+def test_codes_are_measured_and_a_class_of_ones_own_is_trained(outside, wheel):
+    folder = wheel.parent / "elsewhere"
     random = np.random.default_rng(0)
     factors = random.integers(0, 3, 150)
     codes = np.eye(3)[factors] + 0.1 * random.normal(size=(150, 3))
@@ -157,7 +97,7 @@ print(sorted({name.split(".")[0] for name in sys.modules if name.startswith("unb
 """
 
 
-def test_what_notebooks_import_is_in_the_wheel(outside, copy):
+def test_what_notebooks_import_is_in_the_wheel(outside, wheel):
     """Each import, one after the other."""
     lines = {}
     for path in NOTEBOOKS:
@@ -167,7 +107,7 @@ def test_what_notebooks_import_is_in_the_wheel(outside, copy):
     # What a reader typed in a workshop; without it a page goes on with its own class.
     typed = ("from model_", "from measures ")
     lines = {line: name for line, name in lines.items() if not line.startswith(typed)}
-    listed = copy.parent / "imports.py"
+    listed = wheel.parent / "imports.py"
     listed.write_text("\n".join(sorted(lines)), encoding="utf-8")
     done = outside("-c", IMPORTS, listed)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -177,11 +117,10 @@ def test_what_notebooks_import_is_in_the_wheel(outside, copy):
 CLONE = """
 import os, sys
 from unbraid import records
-from unbraid.data import moving_digits, vowels, weather
+from unbraid.data import moving_digits, weather
 from unbraid.models import SingleElement
 run = "single_element/sprites/quick/single_element-seed0"
-calls = [weather.load, vowels.load, moving_digits.load_digits]
-for call in [*calls, lambda: SingleElement.load(records.weights(run))]:
+for call in weather.load, moving_digits.load_digits, lambda: records.weights(run):
     try:
         call()
     except RuntimeError as error:
@@ -196,5 +135,5 @@ def test_what_is_in_the_clone_alone_says_what_to_set_and_then_works(outside):
     done = outside("-c", CLONE, ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     *said, _, names = done.stdout.splitlines()
-    assert len(said) == 4 and names == "('static', 'dynamic')"
+    assert len(said) == 3 and names == "('static', 'dynamic')"
     assert all("UNBRAID_HOME" in line for line in said)
