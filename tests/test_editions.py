@@ -208,7 +208,8 @@ def test_copies_of_every_kind_have_the_drawings_that_they_show(tmp_path, monkeyp
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))  # of signatures
     lessons = tmp_path / "clone" / "notebooks"
     shutil.copytree(files.ROOT / "notebooks", lessons, ignore=shutil.ignore_patterns("1*", "2*"))
-    copies = desk.copy_notebooks(lessons.parent)
+    desk.lay_out(lessons.parent)
+    copies = [*(lessons.parent / "mine").glob("*.ipynb")]
     for edition in ("student", "teacher"):
         copies += editions.write_edition(edition, tmp_path / edition, folder=lessons)
     copies += assignment.write_assignment(tmp_path / "assignment", only="00 34", folder=lessons)

@@ -231,11 +231,10 @@ def test_the_desk_has_it_once_and_writes_over_nothing(tmp_path, monkeypatch):
     for path in NOTEBOOKS:
         if path.name[:2] in ("10", *EDITIONS):
             (lessons / path.name).write_bytes(path.read_bytes())
-    created = desk.copy_notebooks(tmp_path)
-    places = [path.relative_to(tmp_path / "mine").parts[0] for path in created]
-    assert places.count("workshop") == len(EDITIONS)
-    mine = created[-1]
-    assert mine.parent == tmp_path / "mine" / "workshop"
+    lines = desk.lay_out(tmp_path)
+    typed = sorted((tmp_path / "mine" / "workshop").glob("*.ipynb"))
+    assert len(typed) == len(EDITIONS) and f"workshop/{typed[-1].name}: new" in lines
+    mine = typed[-1]
     text = mine.read_text(encoding="utf-8")
     assert "raise NotImplementedError" in text and '"output_type"' not in text
     assert f"](../{mine.name[:2]}" not in text or (tmp_path / "mine" / mine.name).exists()
@@ -244,14 +243,15 @@ def test_the_desk_has_it_once_and_writes_over_nothing(tmp_path, monkeypatch):
     book = nbformat.read(mine, 4)
     book.cells[2].source = "# mine"
     files.write(book, mine)
-    assert desk.copy_notebooks(tmp_path) == []
+    assert desk.lay_out(tmp_path) == []
     lesson = lessons / mine.name
     newer = nbformat.read(lesson, 4)
     newer.cells[-1].source = "A new last line."
     files.write(newer, lesson)
-    assert any("updated" in line for line in desk.update(tmp_path))
+    assert any(f"new/{mine.name}" in line for line in desk.lay_out(tmp_path))
     sources = [cell.source for cell in nbformat.read(mine, 4).cells]
-    assert "# mine" in sources and "A new last line." in sources
+    assert "# mine" in sources and "A new last line." not in sources
+    assert "A new last line." in (mine.parent / "new" / mine.name).read_text(encoding="utf-8")
     assert (mine.parent / f"model_{mine.name[:2]}.py").read_text() == "mine"
 
 

@@ -100,28 +100,14 @@ def address(options: Options) -> list[Path]:
     return write_address(options.url, files.ROOT)
 
 
-def desk(options: Options) -> list[Path]:
-    """Copy the notebooks into mine/, where they are yours; what is there stays."""
+def desk(options: Options) -> bool:
+    """Lay the notebooks into mine/, where they are yours; pages you have worked in stay."""
     from tools import files
-    from tools.desk import copy_notebooks
+    from tools.desk import lay_out
 
-    created = copy_notebooks(files.ROOT, Path(options.to), options.fresh)
-    if options.fresh:
-        course = files.ROOT / "notebooks"
-        print(
-            f"new copies, without outputs: {len(created)}; run their cells, or look into {course}"
-        )
-    return created
-
-
-def update(options: Options) -> bool:
-    """Merge what has changed in the course into mine/."""
-    from tools import files
-    from tools.desk import update
-
-    lines = update(files.ROOT, Path(options.to))
-    print(*lines, f"{len(lines)} notebooks of {options.to} concerned", sep="\n")
-    return not any("left alone" in line for line in lines)
+    for line in lay_out(files.ROOT, Path(options.to), options.outputs):
+        print(line)
+    return True
 
 
 COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their options
@@ -136,8 +122,7 @@ COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their opt
     figures: "only to",
     assignment: "only to profile",
     address: "url",
-    desk: "to fresh",
-    update: "to",
+    desk: "to outputs",
 }
 PLACES = {"slides": "build/site/slides"}  # those of the others: build/COMMAND
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -149,7 +134,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "folder to write into, instead of build/COMMAND or mine/",
     },
     "cell-seconds": {"type": float, "help": "the longest that a cell may take"},
-    "fresh": {"action": "store_true", "help": "lay new copies without outputs, to guess first"},
+    "outputs": {"action": "store_true", "help": "lay copies with the stored outputs"},
     "renew": {"action": "store_true", "help": "write the new outputs over the committed ones"},
     "solutions": {"action": "store_true", "help": "run the solutions of exercises, too"},
 }
@@ -175,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
         if "to" in takes:
             from tools import files
 
-            is_desk = options.command in ("desk", "update")
+            is_desk = options.command == "desk"
             place = PLACES.get(options.command, f"build/{options.command}")
             options.to = options.to or (files.ROOT / "mine" if is_desk else place)
             folder = Path(options.to).resolve()
