@@ -1,16 +1,15 @@
 # `make` alone lists the commands. Each makes the environment .venv where there is none.
-# ONLY="00 13" (or NB=00) chooses notebooks, PROFILE=full the size of a run, TORCH=cpu or TORCH=cuda the build of PyTorch;
+# ONLY="00 13" chooses notebooks, PROFILE=full the size of a run, TORCH=cpu or TORCH=cuda the build of PyTorch;
 # PYTHON3=... is the Python (3.11 to 3.13) the environment is made from; PYTHON=python uses an environment of your own.
 FIT = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(FIT)" 2>/dev/null && echo $$p && break; done)
 PROFILE ?= quick
-NB ?=
-ONLY ?= $(NB)
+ONLY ?=
+CHECK ?=
 RENEW ?=
-URL ?=
-FRESH ?=
+OUTPUTS ?=
+ALL ?=
 LAB ?=
-ARGS ?=
 BROWSERS ?= chromium firefox
 # PyTorch without CUDA is 0.2 GB and not 3: on a Linux without NVIDIA's driver that is enough.
 DRIVER := $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi)
@@ -42,75 +41,61 @@ export MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_ MALLOC_TOP_PAD_
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env run test lab update compare student teacher assignment grading site browse slides figures train measure data grid grid-test gpu address clean distclean
+.PHONY: help lab run data site editions env test gpu grid clean
 
 help:  ## maintain: list these commands
-	@for group in learn teach "your data" maintain; do echo "$$group"; awk -F ':.*## ' -v group="$$group: " \
-		'/^[a-z-]+:.*## / && index($$2, group) == 1 {printf "  make %-10s %s\n", $$1, substr($$2, length(group) + 1)}' Makefile; done
+	@for group in learn teach maintain; do echo "$$group"; awk -F ':.*## ' -v group="$$group: " \
+		'/^[a-z-]+:.*## / && index($$2, group) == 1 {printf "  make %-9s %s\n", $$1, substr($$2, length(group) + 1)}' Makefile; done
 
-env: $(ENVIRONMENT)  ## maintain: make the environment .venv (TORCH=cpu, TORCH=cuda: the build of PyTorch); the others do so when needed
-	@$(PYTHON) -c "import sys, torch, unbraid; print(f'{sys.executable}: Python {sys.version.split()[0]}, PyTorch {torch.__version__}')"
-
-lab: $(ENVIRONMENT)  ## learn: JupyterLab on your own copies of the notebooks, in mine/ (FRESH=1: new ones without outputs; LAB=--no-browser hands options on)
+lab: $(ENVIRONMENT)  ## learn: JupyterLab on your own copies, in mine/ (OUTPUTS=1: with outputs)
 	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course,own]'"; exit 1; }
 	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
-	$(PYTHON) -m tools desk $(if $(FRESH),--fresh)
+	$(PYTHON) -m tools desk $(if $(OUTPUTS),--outputs)
 	@echo "JupyterLab starts; its address follows"
 	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab" PYTHONPATH="$(CURDIR)/mine/workshop$(if $(PYTHONPATH),:$(PYTHONPATH))" $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
 
-run: $(ENVIRONMENT)  ## learn: run the notebooks into build/run (ONLY="00 13", PROFILE=smoke)
+run: $(ENVIRONMENT)  ## learn: run the notebooks (ONLY="00 13", CHECK=1 compares, RENEW=1 writes)
+ifeq ($(CHECK)$(RENEW),)
 	$(PYTHON) -m tools run --profile "$(PROFILE)" --to build/run --only "$(ONLY)"
+else
+	$(PYTHON) -m tools compare --only "$(ONLY)" $(if $(RENEW),--renew)
+endif
 
-test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## maintain: everything that must hold: format, types, licences, library, notebooks
+data: $(ENVIRONMENT)  ## learn: fetch the real data, checked
+	$(PYTHON) -m unbraid data fetch
+
+site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## teach: the site with its slides (ONLY=11: slides of 11)
+ifeq ($(ONLY),)
+	.venv/site/bin/python -m tools site
+endif
+	$(PYTHON) -m tools slides --only "$(ONLY)"
+
+editions: $(ENVIRONMENT)  ## teach: student, teacher and graded editions, in build (ONLY=11)
+	$(PYTHON) -m tools student --only "$(ONLY)"
+	$(PYTHON) -m tools teacher --only "$(ONLY)"
+	$(PYTHON) -m tools assignment --only "$(ONLY)" --profile "$(PROFILE)"
+
+env: $(ENVIRONMENT)  ## maintain: the environment .venv; the others make it when needed
+	@$(PYTHON) -c "import sys, torch, unbraid; print(f'{sys.executable}: Python {sys.version.split()[0]}, PyTorch {torch.__version__}')"
+
+# What the marked tests need beside the environment of the others.
+NEEDS_grading = .venv/grading/complete
+NEEDS_grid = $(SCHEDULER)
+NEEDS_browser = build/site/live.html
+test: $(ENVIRONMENT) $(if $(ONLY),$(NEEDS_$(ONLY)),.venv/citation/bin/cffconvert)  ## maintain: all that must hold (ONLY=browser, grading or grid)
+ifeq ($(ONLY),)
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m mypy
 	$(PYTHON) -m reuse lint --lines
 	.venv/citation/bin/cffconvert --validate
 	$(PYTHON) -m pytest -n auto --dist worksteal --durations=20
+else
+	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" SNAKEMAKE="$(SNAKEMAKE)" UNBRAID_BROWSERS="$(BROWSERS)" \
+		$(if $(filter browser,$(ONLY)),.venv/site/bin/python,$(PYTHON)) -m pytest -m "$(ONLY)"
+endif
 
-update: $(ENVIRONMENT)  ## learn: bring what has changed in the course into mine/; nothing of yours is lost
-	$(PYTHON) -m tools update
-
-compare: $(ENVIRONMENT)  ## learn: run the notebooks and name what differs from their committed outputs (RENEW=1 writes the new ones)
-	$(PYTHON) -m tools compare --only "$(ONLY)" $(if $(RENEW),--renew)
-
-student: $(ENVIRONMENT)  ## teach: the notebooks without solutions, in build/student
-	$(PYTHON) -m tools student --only "$(ONLY)"
-
-teacher: $(ENVIRONMENT)  ## teach: the notebooks with open solutions and notes on teaching, in build/teacher
-	$(PYTHON) -m tools teacher --only "$(ONLY)"
-
-site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## learn: build the course as a site, with slides, into build/site (needs npm)
-	.venv/site/bin/python -m tools site
-	$(PYTHON) -m tools slides
-
-browse: $(if $(wildcard build/site/live.html),,site)  ## maintain: test the built site in browsers (BROWSERS: names for Playwright to fetch, or a Chromium's path)
-	$(if $(filter-out /%,$(BROWSERS)),.venv/site/bin/python -m playwright install $(filter-out /%,$(BROWSERS)))
-	UNBRAID_BROWSERS="$(BROWSERS)" .venv/site/bin/python -m pytest tests/test_browser.py
-
-slides: $(ENVIRONMENT) build/npm/complete  ## teach: write slides of notebooks into build/site/slides (needs npm)
-	$(PYTHON) -m tools slides --only "$(ONLY)"
-
-figures: $(ENVIRONMENT)  ## learn: the figures of the notebooks as files, with what they show, in build/figures
-	$(PYTHON) -m tools figures --only "$(ONLY)"
-
-assignment: $(ENVIRONMENT)  ## teach: exercises for otter-grader, in build/assignment (ONLY=11, PROFILE=smoke: fast to grade)
-	$(PYTHON) -m tools assignment --only "$(ONLY)" --profile "$(PROFILE)"
-
-grading: .venv/grading/complete  ## maintain: have otter-grader grade an assignment, as a test
-	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" $(PYTHON) -m pytest tests/test_assignment.py
-
-train: $(ENVIRONMENT)  ## your data: train a model on films, series or sounds and write a report (ARGS="--data films --labels labels.csv")
-	@$(PYTHON) -m unbraid_own train $(ARGS)
-
-measure: $(ENVIRONMENT)  ## your data: measure what the codes of any model encode (ARGS="codes.npz factors.npz --html measured.html")
-	@$(PYTHON) -m unbraid_own measure $(ARGS)
-
-data: $(ENVIRONMENT)  ## learn: fetch the real data, checked
-	$(PYTHON) -m unbraid data fetch
-
-grid: $(ENVIRONMENT) $(SCHEDULER)  ## maintain: train and measure many runs side by side (PROFILE, TARGET=readme, MACHINE=gpus or slurm, JOBS=8, GRID=--dry-run)
+grid: $(ENVIRONMENT) $(SCHEDULER)  ## maintain: many runs side by side (TARGET=readme, MACHINE=gpus or slurm)
 	$(SNAKEMAKE) $(GRID) --snakefile papers/grid/Snakefile --profile "papers/grid/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \
 		--config profile="$(PROFILE)" targets="$(TARGET)" results="$(RESULTS)" python="$(PYTHON)"
 
@@ -124,26 +109,21 @@ endef
 gpu: PROFILE = full
 gpu: RESULTS = results
 gpu: ON = --accelerator cuda --precision bf16-mixed
-gpu: $(ENVIRONMENT)  ## maintain: train A, B and C at the papers' own size on one GPU, and write rows and verdicts (SEED=1)
+gpu: $(ENVIRONMENT)  ## maintain: A, B and C at the papers' own size, with their verdicts (SEED=1)
 	$(PYTHON) -m unbraid data fetch mnist  # all of it: the clone has a sample
 	$(call train_and_measure,independent --dataset bounce --run published)
 	$(call train_and_measure,independent --dataset bounce --run published_entangled)
 	$(call train_and_measure,unordered --dataset sprites_poses --run published)
 	$(call train_and_measure,single_element --dataset sprites --run published)
 
-grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## maintain: the tests of make grid
-	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest papers/grid/tests
-
-clean:  ## maintain: remove what was built; .venv, data and your trained models (build/results) stay
+clean:  ## maintain: remove what was built (ALL=1: also .venv, data, your models)
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info
+	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info $(if $(ALL),.venv build data/cache)
 	find lib papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
-distclean: clean  ## maintain: remove .venv, fetched data and your trained models too
-	rm -rf .venv build data/cache
-
-address: $(ENVIRONMENT)  ## teach: for whoever publishes the repository: badges, and a cell that installs (URL=https://github.com/OWNER/NAME)
-	$(PYTHON) -m tools address --url "$(URL)"
+build/site/live.html:
+	$(MAKE) site
+	$(if $(filter-out /%,$(BROWSERS)),.venv/site/bin/python -m playwright install $(filter-out /%,$(BROWSERS)))
 
 # A PyTorch that .venv holds already meets the lock and is kept. PyTorch's own index alone has the build without CUDA.
 .venv/complete: requirements.lock

@@ -1,6 +1,6 @@
 """The built site in browsers: what stops, what stands still, what is said, what overflows, links.
 
-`make browse` runs this. UNBRAID_BROWSERS: names of Playwright's browsers, or a Chromium's path.
+`make test ONLY=browser` runs it. UNBRAID_BROWSERS: names for Playwright, or a path.
 """
 
 import html
@@ -19,7 +19,7 @@ BROWSERS = os.environ.get("UNBRAID_BROWSERS", "").split()
 SITE = ROOT / "build" / "site"
 LESSONS = ("index.html", "notebooks/00_start_here.html", "notebooks/15_bouncing_digits.html")
 PAGES = (*LESSONS, "live.html")
-pytestmark = pytest.mark.skipif(not BROWSERS, reason="make browse opens the built site")
+pytestmark = pytest.mark.skipif(not BROWSERS, reason="make test ONLY=browser opens the built site")
 FILMS = ":is(.film, p:has(> .stop)):visible"
 # What reaches beyond the window, and lies in nothing that scrolls.
 OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((part) => {

@@ -1,4 +1,4 @@
-"""Runs of notebooks: what fails is named; and what `make compare` says of committed outputs."""
+"""Runs of notebooks: what fails is named; and what `make run CHECK=1` says of committed outputs."""
 
 import shutil
 from contextlib import nullcontext

@@ -64,7 +64,7 @@ def test_every_drawing_is_shown_by_a_notebook():
 def test_it_is_normalised(path):
     book = read(path)
     nbformat.validate(book)
-    assert files.normalise(copy.deepcopy(book)) == book, "run make compare RENEW=1"
+    assert files.normalise(copy.deepcopy(book)) == book, "run make run RENEW=1"
 
 
 @each_notebook

@@ -1,4 +1,4 @@
-"""Slides and figures from the committed notebooks: short, with notes, and pictures described."""
+"""Slides from the committed notebooks: short, with notes, and pictures described."""
 
 import io
 import math
@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from tools import figures, files
+from tools import files
 from tools.site import slides
 
 BOOKS = {path.name[:2]: path for path in files.select_notebooks()}
@@ -74,7 +74,7 @@ def test_labels_are_large_enough_for_the_last_row(number):
 
 
 def test_a_slide_shows_what_the_page_has(cells):
-    pictures = figures.find_figures(BOOKS["00"], nbformat.v4.new_notebook(cells=cells))
+    pictures = slides.find_figures(BOOKS["00"], nbformat.v4.new_notebook(cells=cells))
     mark = {"title": "T.", "line": "L."}
     cells[3].metadata["slide"] = mark | {"figure": "twin"}  # of a cell that comes later
     assert 'src="figures/00-twin.png"' in slides.make_slides(cells, pictures)[2].thing
@@ -114,15 +114,3 @@ def test_slides_survive_a_new_run(cells):
     marks = [cell.metadata.get("slide") for cell in cells]
     book = files.normalise(nbformat.v4.new_notebook(cells=cells))
     assert any(marks) and marks == [cell.metadata.get("slide") for cell in book.cells]
-
-
-def test_figures_are_named_and_described(tmp_path):
-    written = figures.write_figures(tmp_path, "00 11")
-    names = {path.name for path in written}
-    assert len(names) == len(written)
-    assert {"00-sprites_swap.png", "00-three_ideas.svg", "11-graphs.svg"} <= names
-    assert (tmp_path / "00-sprites_swap.gif").exists()  # a film
-    assert not (tmp_path / "00-twin_errors.gif").exists()
-    index = (tmp_path / "index.md").read_text(encoding="utf-8")
-    for name in names:
-        assert len(re.search(rf"\({re.escape(name)}\) \| (.*) \|", index)[1].split()) >= 4

@@ -72,17 +72,10 @@ def site(options: Options) -> list[Path]:
 
 
 def slides(options: Options) -> list[Path]:
-    """Write the slides of notebooks (after `make slides` has installed what they need)."""
+    """Write the slides of notebooks (after `make site` has installed what they need)."""
     from tools.site.slides import write_slides
 
     return write_slides(options.to, options.only)
-
-
-def figures(options: Options) -> list[Path]:
-    """Write the pictures of the notebooks' outputs as files, with what they show."""
-    from tools.figures import write_figures
-
-    return write_figures(options.to, options.only)
 
 
 def assignment(options: Options) -> list[Path]:
@@ -119,7 +112,6 @@ COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their opt
     teacher: "only to",
     site: "to",
     slides: "only to",
-    figures: "only to",
     assignment: "only to profile",
     address: "url",
     desk: "to outputs",

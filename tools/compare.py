@@ -1,4 +1,4 @@
-"""Whether the committed outputs are what the notebooks print today (`make compare`).
+"""Whether the committed outputs are what the notebooks print today (`make run CHECK=1`).
 
 The notebooks run at quick, and what they print is compared with what is committed: streams, plain
 texts and Markdown, but no pictures. Words must be equal. Numbers may differ by one part in a

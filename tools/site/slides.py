@@ -11,6 +11,7 @@ list of them. Title, question and answer are those of the first cell.
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import re
@@ -18,7 +19,7 @@ import shutil
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 from jinja2 import Environment, FileSystemLoader
@@ -26,7 +27,6 @@ from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 from PIL import Image
 
-from tools.figures import Figure, find_figures
 from tools.files import select_notebooks
 from tools.site.pages import NPM, name_parts
 
@@ -42,6 +42,31 @@ VENDORED = {  # in build/npm, and their names beside the decks
 UNEQUAL = "expected a slide for each formula and table of the cell"
 SHOWN = re.compile(r"\$\$.*?\$\$|^\|.*?(?=\n\n|\Z)", re.M | re.S)  # formulas and tables
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\([^)\s]+\)")
+IMAGE = re.compile(r'<img [^>]*alt="([^"]*)" src="data:image/(\w+)[^,"]*;base64,([^"]+)"')
+
+
+class Figure(NamedTuple):
+    """A picture of a notebook as a file; cell: the number of the one that shows it."""
+
+    cell: int
+    name: str
+    content: bytes
+    alt: str
+
+
+def find_figures(path: Path, book: NotebookNode) -> list[Figure]:
+    """The pictures of a notebook's outputs, named by their keys in figures/alt.toml."""
+    texts = tomllib.loads((path.parent / "figures" / "alt.toml").read_text(encoding="utf-8"))
+    keys = {" ".join(alt.split()): key for key, alt in texts.get(path.name[:2], {}).items()}
+    found: list[Figure] = []
+    for index, cell in enumerate(book.cells):
+        for output in cell.get("outputs", []):
+            # Of a film, the second picture is its first frame.
+            if match := IMAGE.search(output.get("data", {}).get("text/html", "")):
+                alt = html.unescape(match[1])
+                name = f"{path.name[:2]}-{keys.get(alt, f'cell{index}')}.{match[2]}"
+                found.append(Figure(index, name, base64.b64decode(match[3]), alt))
+    return found
 
 
 @dataclass
