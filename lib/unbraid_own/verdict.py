@@ -103,7 +103,9 @@ class Probes:
         read = partial(leakage.leakage_matrix, codes, self.factors, **options)
         # Each takes one thread, since those of small matrix products wait for each other.
         with ThreadPoolExecutor(2) as pool:
-            tasks = [pool.submit(read, probe=probe) for probe in PROBES[:2]]
+            tasks = [
+                pool.submit(read, probe=probe, doubt=probe == "linear") for probe in PROBES[:2]
+            ]
             self.matrices = [task.result() for task in tasks]
             names = [*itertools.product(self.factors, self.inputs)]
             tasks = [pool.submit(self.find_losses, self.rows[array], name) for name, array in names]

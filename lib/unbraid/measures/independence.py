@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
+from scipy.special import ndtri
+from scipy.stats import rankdata
 
 from unbraid.checks import check_field, measurable_array
 
@@ -23,7 +25,11 @@ SHARE = 0.4  # of the rows with such a gap, from which on rows are called copies
 FEWEST = 30  # rows, below which nothing is said
 FEW = 200  # rows that show whether the values of a column are equal
 MANY = 0.5  # share of different values, from which on a column is no list of classes
-CHANCE = 4.5  # deviations of a correlation of independent rows
+BY_CHANCE = 0.005  # of all draws of independent rows, those whose largest correlation counts
+TOGETHER = 256  # columns that are compared with each other
+RUN = 32  # neighbours, such as the steps of one unit
+VALUES = 4_000_000  # of columns that are compared with themselves
+MOST_EQUAL = 0.8  # share of one value from which on rare others decide a correlation
 MORE_GROUPS = 1.5  # times the classes: so many groups are no classes
 FOLLOWS = 0.2  # product of two lag-one correlations, from which on errors are half as large again
 
@@ -83,16 +89,44 @@ def group_copies(x: ArrayLike) -> np.ndarray:
 
 
 def follow(values: np.ndarray) -> float:
-    """The largest correlation of a column (N, d) with one of the next row.
+    """The largest correlation of ranks of a column (N, d) with one of the next row.
 
-    0 if chance gives it, or if a column only rises or only falls: then somebody has sorted rows.
+    0 if chance gives it to the largest of so many pairs, or if a column only rises or only falls:
+    then somebody has sorted rows. Of some thousands of columns each is compared with itself, as in
+    a walk, and with its neighbours, as in windows, and `TOGETHER` of them with each other.
     """
-    steps, deviation = np.diff(values, axis=0), values.std(axis=0)
-    if ((steps >= 0).all(axis=0) | (steps <= 0).all(axis=0)).any():
+    values = draw_columns(values, max(TOGETHER, VALUES // len(values)))
+    is_middle = (values == np.median(values, axis=0)).mean(axis=0)
+    values = values[:, is_middle < MOST_EQUAL]
+    steps = np.diff(values, axis=0)
+    if not values.size or ((steps >= 0).all(axis=0) | (steps <= 0).all(axis=0)).any():
         return 0.0
-    scaled = (values - values.mean(axis=0))[:, deviation > 0] / deviation[deviation > 0]
-    largest = np.abs(scaled[1:].T @ scaled[:-1]).max(initial=0) / len(values)
-    return float(largest) if largest > CHANCE / np.sqrt(len(values)) else 0.0
+
+    ranks = rankdata(values, axis=0)
+    scaled = (ranks - ranks.mean(axis=0)) / ranks.std(axis=0)
+    now, later = scaled[:-1], scaled[1:]
+    some = draw_columns(np.arange(now.shape[1])[None], TOGETHER)[0]
+    found = [now[:, some].T @ later[:, some]]
+    for place in range(min(RUN, now.shape[1])):
+        for one, other in ((now, later), (later, now)):
+            found.append(np.einsum("nd,nd->d", one[:, place:], other[:, : one.shape[1] - place]))
+    pairs = np.abs(np.hstack([each.ravel() for each in found])) / len(values)
+    limit = ndtri(1 - BY_CHANCE / 2 / len(pairs)) / np.sqrt(len(values))
+    return float(pairs.max()) if pairs.max() > limit else 0.0
+
+
+def draw_columns(values: np.ndarray, most: int) -> np.ndarray:
+    """At most so many columns (N, most): half of them in runs, half one by one.
+
+    Windows with overlap have the same value in columns that are a fixed number of places apart.
+    """
+    width = values.shape[1]
+    if width <= most:
+        return values
+    random, run = np.random.default_rng(0), np.arange(RUN)
+    starts = random.choice(width // RUN, most // (2 * RUN), replace=False)
+    chosen = np.union1d(RUN * starts[:, None] + run, random.permutation(width)[: most // 2])
+    return values[:, chosen]
 
 
 def are_kinds(groups: int, classes: Sequence[np.ndarray]) -> bool:
@@ -132,7 +166,8 @@ def doubt_independence(
     classes: class numbers (N,) that belong to the second side. Rows of a class may be alike, and
     rows may be sorted by a class or by a column: neither is a doubt.
     """
-    count, groups = len(x), int(group_copies(np.hstack([x, y])).max()) + 1
+    some = np.hstack([draw_columns(each, TOGETHER) for each in (x, y)])
+    count, groups = len(x), int(group_copies(some).max()) + 1
     if groups < count and not are_kinds(groups, classes):
         says = f"{count} rows stand in about {groups} groups of near copies, and count as if"
         return [f"{says} each were seen by itself; {remedy}"]

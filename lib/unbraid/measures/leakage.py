@@ -85,7 +85,7 @@ class Factor:
 
 
 @threadpool_limits.wrap(limits=1)  # The threads of small matrix products wait for each other.
-def leakage_matrix(
+def leakage_matrix(  # noqa: PLR0913 - all but the first two go by name
     codes: Mapping[str, ArrayLike],
     factors: Mapping[str, ArrayLike],
     *,
@@ -95,6 +95,7 @@ def leakage_matrix(
     groups: ArrayLike | None = None,
     permutations: int = 999,
     seed: int = 0,
+    doubt: bool = True,
 ) -> LeakageMatrix:
     """Train a probe for every code and factor on some sequences and score it on the others.
 
@@ -110,6 +111,8 @@ def leakage_matrix(
     groups: (N,), such as the person of each sequence: a share of whole groups is drawn, limits are
         those of other groups, and `shuffle_groups` makes the draws behind the p-value.
     permutations: of the test sequences' factors, for p_value = (1 + reached) / (1 + permutations).
+    doubt: whether the rows are looked at for what makes limits and p-values too small. It is the
+        same for each probe.
     A constant code has skill 0 and p 1. A skill below -1 counts as -1.
     """
     check_name("probe", probe, ("linear", "nonlinear"))
@@ -146,7 +149,8 @@ def leakage_matrix(
             reached[cell] += (shuffled <= level[cell]).sum()
     p_value, shape = (1 + reached) / (1 + permutations), (len(features), len(targets))
     figures = value.reshape(shape), limits.reshape(*shape, 2), p_value.reshape(shape)
-    found = [] if np.bincount(numbers).max() > 1 else doubt_rows(codes, targets)
+    has_groups = np.bincount(numbers).max() > 1
+    found = doubt_rows(codes, targets) if doubt and not has_groups else []
     return LeakageMatrix(*figures, tuple(features), tuple(targets), probe, tuple(found))
 
 
@@ -162,7 +166,8 @@ def refuse_alike(name: str, labels: np.ndarray, groups: np.ndarray) -> None:
 def doubt_rows(codes: Mapping[str, ArrayLike], targets: Mapping[str, Factor]) -> list[str]:
     """Sentences on sequences of which one tells of another, in codes and in factors."""
     arrays = [checks.as_array(code) for code in codes.values()]
-    flat = [code.reshape(len(code), -1) for code in arrays]
+    # The steps of a unit are neighbours, as `follow` looks for them.
+    flat = [np.moveaxis(code, 1, -1).reshape(len(code), -1) for code in arrays]
     each = {"classes": [flat[0][:, :0]], "continuous": [flat[0][:, :0]]}
     for target in targets.values():
         values = target.values.reshape(len(flat[0]), -1)
