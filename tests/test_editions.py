@@ -14,7 +14,7 @@ from tools import __main__ as commands
 from tools import assignment, desk, editions, execution, files
 
 NOTE = """\
-[11]
+[teaching]
 teach = 45
 do = 60
 misconceptions = ["A plane is a point.", "Two is one.", "$K d$ is a sum."]
@@ -67,7 +67,7 @@ def test_learners_get_no_solutions_and_a_notebook_that_runs(folder, tmp_path):
 
 def test_teachers_get_open_solutions_and_a_note_below_the_title(folder, tmp_path):
     assert tagged(read_edition("teacher", folder, tmp_path), "teacher") == []
-    (folder / "teaching.toml").write_text(NOTE)
+    (folder / "11.toml").write_text(NOTE)
     book = read_edition("teacher", folder, tmp_path)
     assert book.cells[0].source.startswith("# Counting")
     note = book.cells[1].source
@@ -88,8 +88,8 @@ def test_teachers_get_open_solutions_and_a_note_below_the_title(folder, tmp_path
     ),
 )
 def test_a_note_that_is_not_complete_is_refused(change, says, folder, tmp_path):
-    (folder / "teaching.toml").write_text(NOTE.replace(*change))
-    with pytest.raises(ValueError, match=rf"\[11\].*{says}"):
+    (folder / "11.toml").write_text(NOTE.replace(*change))
+    with pytest.raises(ValueError, match=rf"11.toml.*{says}"):
         read_edition("teacher", folder, tmp_path)
 
 
@@ -136,20 +136,15 @@ def test_the_command_writes_over_nothing_else(clone, folder, capsys):
     assert commands.main(["teacher", "--only", "77"]) == 2
 
 
-def test_the_courses_notes_are_complete():
-    notes = editions.read_notes(NOTEBOOKS[0].parent / editions.NOTES)
-    assert set(notes) == {path.name[:2] for path in NOTEBOOKS}
-
-
 @each_notebook
 def test_a_note_has_the_minutes_of_the_header_and_sections_for_the_lecture(path):
-    book, place = nbformat.read(path, 4), path.parent / editions.NOTES
+    book, teaching = nbformat.read(path, 4), files.read_facts(path)["teaching"]
     times = r"Study: (\d+) minutes, and (\d+) for the exercises\. Runs in (.*?) on two cores"
     (found,) = re.findall(times, "\n".join(cell.source for cell in book.cells[:2]))
-    note = editions.read_notes(place)[path.name[:2]]
+    note = editions.write_note(teaching, path.name[:2])
     assert f"{found[0]} minutes to teach, {found[1]} minutes to do" in note
     assert found[2] in ("half a minute", "a minute", f"{execution.read_minutes(path):g} minutes")
-    lecture = editions.read_lectures(place)[path.name[:2]]
+    lecture = set(teaching["lecture"])
     editions.mark_sections(book, lecture)
     text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
     places = dict(re.findall(r"(?m)^## (\d+)\. .+\n\n\*(lecture|home)\*$", text))
@@ -158,7 +153,7 @@ def test_a_note_has_the_minutes_of_the_header_and_sections_for_the_lecture(path)
 
 @each_notebook
 def test_a_note_names_sections_of_its_notebook(path):
-    note = editions.read_notes(path.parent / editions.NOTES)[path.name[:2]]
+    note = editions.write_note(files.read_facts(path)["teaching"], path.name[:2])
     book = nbformat.read(path, 4)
     text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
     assert set(re.findall(r"[Ss]ection (\d+)", note)) <= set(re.findall(r"(?m)^## (\d+)\.", text))
@@ -170,10 +165,10 @@ def test_two_lectures_for_each_part_contain_the_sections_on_which_the_answers_re
     planned = {}
     for number, listed in re.findall(r"\[(\d\d)\]\(\S+\) sections ([\d, and]+):", plan):
         planned.setdefault(number, set()).update(map(int, re.findall(r"\d+", listed)))
-    lectures = editions.read_lectures(NOTEBOOKS[0].parent / editions.NOTES)
+    lectures = {path.name[:2]: files.read_facts(path)["teaching"]["lecture"] for path in NOTEBOOKS}
     parts = [numbers for name, numbers in files.PARTS.items() if name[1:4] == " · "]
     assert [*planned] == " ".join(parts).split()
-    assert all(lectures[number] <= sections for number, sections in planned.items())
+    assert all({*lectures[number]} <= sections for number, sections in planned.items())
     minutes = re.findall(r"^\| (.*?) ?\| (\d+) \|", plan, re.MULTILINE)
     starts = [row for row, (title, _) in enumerate(minutes) if title] + [len(minutes)]
     for start, end in zip(starts, starts[1:], strict=False):

@@ -1,4 +1,4 @@
-"""Guesses: each page asks what guesses.toml can answer, and answers it further down.
+"""Guesses: each page asks what the file beside it can answer, and answers it further down.
 
 What a reader said is met there, in this session and the next, and nothing is ever lost or raised.
 """
@@ -17,6 +17,11 @@ from unbraid_course import guesses
 from tools import files
 
 KEY, RIGHT, WRONG = "21.discount", "less", "the same"
+QUESTIONS = {
+    f"{path.name[:2]}.{name}": question
+    for path in NOTEBOOKS
+    for name, question in files.read_facts(path).get("guess", {}).items()
+}
 CALL = re.compile(r'^(guess|reveal)\("([^"]+)"(, .+)?\)$', re.MULTILINE)
 
 
@@ -38,14 +43,14 @@ def find_faults_of_guesses(cells, number):
         if bool(calls) != ("guess" in files.tags(cell)) or len(calls) > 1:
             faults.append(f"expected one call in a cell tagged guess: {cell.source}")
         for name, key, rest in calls:
-            if key not in guesses.QUESTIONS or not key.startswith(f"{number}."):
+            if key not in QUESTIONS or not key.startswith(f"{number}."):
                 faults.append(f"{key} is no question of this page")
             elif name == "reveal":
                 revealed += [key] * (key in asked)
             else:
                 asked.append(key)
                 faults += [f"{key}: committed with a guess"] * (rest != ', ""')
-                words = [f"*{word}*".casefold() for word in guesses.QUESTIONS[key]["choices"]]
+                words = [f"*{word}*".casefold() for word in QUESTIONS[key]["choices"]]
                 named = before.source.rpartition("**Guess:**")[2].casefold()
                 faults += [f"{key}: {word} is not named" for word in words if word not in named]
     faults += [f"{key} is asked twice" for key in set(asked) if asked.count(key) > 1]
@@ -62,9 +67,9 @@ def test_a_page_names_the_choices_above_each_guess_and_reveals_its_answer_below(
 def test_each_question_is_asked_and_is_one():
     sources = [path.read_text(encoding="utf-8") for path in NOTEBOOKS]
     asked = re.findall(r'"guess\(\\"([^"]+)\\", ', "".join(sources))
-    assert sorted(asked) == sorted(guesses.QUESTIONS)
+    assert sorted(asked) == sorted(QUESTIONS)
     assert len({key[:2] for key in asked}) >= 12
-    for key, question in guesses.QUESTIONS.items():
+    for key, question in QUESTIONS.items():
         choices = question["choices"]
         assert 2 <= len(choices) <= 5, key
         assert question["answer"] in choices and question["why"].endswith("."), key
@@ -90,7 +95,7 @@ def test_a_question_that_is_not_answered_or_named_is_seen(old, new):
 
 
 def test_a_guess_is_met_beside_its_answer_whether_right_or_wrong(shown, tmp_path):
-    why = guesses.QUESTIONS[KEY]["why"]
+    why = QUESTIONS[KEY]["why"]
     for word, verdict in ((RIGHT, "and so it is"), (WRONG, f"but here the answer is *{RIGHT}*")):
         guesses.guess(KEY, f" {word.upper()} ")
         assert f"*{word}*" in shown[-1]
@@ -111,7 +116,7 @@ def test_a_guess_is_met_beside_its_answer_whether_right_or_wrong(shown, tmp_path
 def test_a_misspelt_guess_gets_the_choices_and_changes_nothing(shown, tmp_path):
     for wrong in ("les", "none", 3, ..., [RIGHT]):
         guesses.guess(KEY, wrong)
-        assert all(word in shown[-1] for word in guesses.QUESTIONS[KEY]["choices"])
+        assert all(word in shown[-1] for word in QUESTIONS[KEY]["choices"])
     assert list(tmp_path.iterdir()) == [] and guesses.said == {}
     for call in (guesses.guess, guesses.reveal):
         with pytest.raises(ValueError, match="key: .*21.discount"):

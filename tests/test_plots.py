@@ -225,9 +225,8 @@ def test_the_environment_limits_a_film(shown, monkeypatch):
 
 
 def test_a_key_stands_for_a_sentence_of_the_notebooks(shown, monkeypatch, tmp_path):
-    (tmp_path / "figures").mkdir()
-    words = '[13]\nmatrix = """\nTwo bright blocks\non a diagonal."""\n'
-    (tmp_path / "figures/alt.toml").write_text(words)
+    words = '[alt]\nmatrix = """\nTwo bright blocks\non a diagonal."""\n'
+    (tmp_path / "13.toml").write_text(words)
     monkeypatch.chdir(tmp_path)
     plots.show(plt.figure(), "13.matrix")
     assert read_image(shown)[0]["alt"] == "Two bright blocks on a diagonal."

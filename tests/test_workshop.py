@@ -7,7 +7,6 @@ import ast
 import inspect
 import os
 import re
-import tomllib
 from importlib import import_module
 
 import nbformat
@@ -18,6 +17,7 @@ import torch
 from helpers import NOTEBOOKS, close
 from readers import read_lesson
 from unbraid import records
+from unbraid.figures.images import read_facts
 from unbraid_course import workshop
 from unbraid_course.lessons import open_lesson
 from workshop_answers import MUTANTS, VARIANTS
@@ -369,7 +369,7 @@ def test_the_instruments_of_13_show_what_the_share_inside_hides():
         row = runs[(runs["run"] == "ours 0.1") & (runs["seed"] == case.run)].iloc[-1]
         recorded = row[["r2_00", "r2_01", "r2_10", "r2_11"]].to_numpy(float).reshape(2, 2)
         np.testing.assert_allclose(found["R²"], recorded, atol=0.1)  # of other clips
-    alt = tomllib.loads((NOTEBOOKS[0].parent / "figures" / "alt.toml").read_text())["13"]
+    alt = read_facts("13")["alt"]
     assert f"{empty['share inside']:.2f} for the second model" in alt["averages"]
 
 

@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output, new_raw_cell
 from unbraid_course.workshop import read_texts
 
-from tools.files import copy_drawings, select_notebooks, tags, write
+from tools.files import copy_companions, select_notebooks, tags, write
 from tools.workshop import KEY, empty, make_hint
 
 POINTS = {"recall": 1, "build": 2, "investigate": 3}
@@ -109,7 +109,7 @@ def write_assignment(
             replaced |= {id(cell): question.get(tag, []) for tag, cell in exercise.parts.items()}
         replaced |= ask_to_type(book, notebook.name[:2])
         place = Path(to) / notebook.name[:2]
-        drawings = copy_drawings(notebook.parent, place, book)
+        drawings = copy_companions([notebook], place)
         settings = OTTER_SETTINGS.format(name=notebook.stem)
         if drawings:
             settings += "".join(["\nfiles:", *(f"\n  - {path.as_posix()}" for path in drawings)])

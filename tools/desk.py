@@ -22,7 +22,7 @@ from nbformat.sign import NotebookNotary
 from unbraid.support.progress import progress_bar
 
 from tools.editions import LINK, make_student
-from tools.files import copy_drawings, select_notebooks, tags, write
+from tools.files import copy_companions, select_notebooks, tags, write
 from tools.workshop import has_workshop
 
 WORKSHOP = "workshop"  # in the desk: the editions in which one types the model
@@ -52,7 +52,7 @@ def lay_out(root: Path, desk: Path | None = None, outputs: bool = False) -> list
     """
     lines, desk = [], desk or root / "mine"
     for place, reads in list_places(root, desk).items():
-        copy_drawings(root / "notebooks", place)
+        copy_companions([*reads], place)
         for notebook, read in progress_bar(reads.items(), f"copying to {place.name}"):
             course = read(notebook) if outputs else clear(read(notebook))
             if said := bring(course, place, notebook.name):

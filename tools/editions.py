@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
-from tools.files import copy_drawings, select_notebooks, tags, write
+from tools.files import copy_companions, read_facts, select_notebooks, tags, write
 from tools.workshop import is_workshop, make_workshop
 
 FOR_LEARNERS = TagRemovePreprocessor(
     enabled=True, remove_cell_tags={"solution"}, remove_all_outputs_tags={"check"}
 )
-NOTES = "teaching.toml"  # beside the notebooks; a table for each, named by its number
 NOTE = """\
 > **For the teacher**: {teach} minutes to teach, {do} minutes to do the exercises.
 
@@ -47,8 +46,6 @@ def write_edition(
     notebooks = select_notebooks(folder, only)
     if Path(to).resolve() == notebooks[0].parent.resolve():
         raise ValueError(f"to: expected another folder than that of the notebooks, found {to}")
-    notes = read_notes(notebooks[0].parent / NOTES)
-    lectures = read_lectures(notebooks[0].parent / NOTES)
     written = []
     for notebook in notebooks:
         book = nbformat.read(notebook, 4)
@@ -56,14 +53,15 @@ def write_edition(
             book = make_student(book, notebook)
         else:
             open_folded(book)
-            lecture = lectures.get(notebook.name[:2], set())
-            mark_sections(book, lecture)
-            if note := notes.get(notebook.name[:2]):
+            teaching = read_facts(notebook).get("teaching", {})
+            mark_sections(book, set(teaching.get("lecture", [])))
+            if teaching:
+                note = write_note(teaching, notebook.name[:2])
                 cell = nbformat.v4.new_markdown_cell(note, metadata={"tags": ["teacher"]})
                 book.cells.insert(1, cell)
         move_links(book, notebooks, Path(to))
         written.append(write(book, Path(to) / notebook.name))
-    copy_drawings(notebooks[0].parent, Path(to))
+    copy_companions(notebooks, Path(to))
     return written
 
 
@@ -113,28 +111,20 @@ def move_links(book: NotebookNode, notebooks: list[Path], to: Path) -> None:
             cell.source = LINK.sub(move, cell.source)
 
 
-def read_lectures(path: Path) -> dict[str, set[int]]:
-    """The numbers of the sections for the lecture, by the number of their notebook."""
-    tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {number: set(table.get("lecture", [])) for number, table in tables.items()}
-
-
-def read_notes(path: Path) -> dict[str, str]:
-    """The teaching notes as Markdown, by the number of their notebook; none without the file.
+def write_note(teaching: dict[str, Any], number: str) -> str:
+    """The teaching notes of a notebook as Markdown.
 
     Raises ValueError for a note without its minutes, three misconceptions and two questions.
     """
-    tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    notes = {}
-    for number, table in tables.items():
-        minutes = [table.get("teach"), table.get("do")]
-        if not all(isinstance(part, int) and part > 0 for part in minutes):
-            raise ValueError(f"{path} [{number}]: expected minutes teach and do, found {minutes}")
-        lists = table.get("misconceptions", []), table.get("questions", [])
-        if [len(items) for items in lists] != [3, 2]:
-            raise ValueError(f"{path} [{number}]: expected 3 misconceptions and 2 questions")
-        # Numbered lists, which count by themselves.
-        misconceptions, questions = ("1. " + "\n1. ".join(items) for items in lists)
-        texts = {"misconceptions": misconceptions, "questions": questions}
-        notes[number] = NOTE.format(**table | texts)
-    return notes
+    minutes = [teaching.get("teach"), teaching.get("do")]
+    if not all(isinstance(part, int) and part > 0 for part in minutes):
+        raise ValueError(
+            f"{number}.toml [teaching]: expected minutes teach and do, found {minutes}"
+        )
+    lists = teaching.get("misconceptions", []), teaching.get("questions", [])
+    if [len(items) for items in lists] != [3, 2]:
+        raise ValueError(f"{number}.toml: expected 3 misconceptions and 2 questions")
+    # Numbered lists, which count by themselves.
+    misconceptions, questions = ("1. " + "\n1. ".join(items) for items in lists)
+    texts = {"misconceptions": misconceptions, "questions": questions}
+    return NOTE.format(**teaching | texts)

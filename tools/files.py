@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -89,19 +92,28 @@ def claim(folder: Path) -> None:
         mark.touch()
 
 
-def copy_drawings(folder: Path, to: Path, book: NotebookNode | None = None) -> list[Path]:
-    """Copy the SVG files of a folder of notebooks, which cells show, to where copies of these lie.
+def read_facts(notebook: Path) -> dict[str, Any]:
+    """What the file beside a notebook, such as 12.toml, says of it; {} without one."""
+    path = notebook.with_name(f"{notebook.name[:2]}.toml")
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
-    The alternative texts come along. book: copy only those that this notebook shows. Returns the
-    copies' paths relative to the folder `to`.
+
+def copy_companions(notebooks: list[Path], to: Path) -> list[Path]:
+    """Copy what notebooks read from beside them to where their copies lie: the drawings that their
+    cells show, and their facts, but for the notes on teaching. Returns the copies' paths in `to`.
     """
     copied = []
-    for drawing in sorted((folder / "figures").glob("*.*")):
-        place = Path("figures", drawing.name)
-        shown = book is None or any(place.as_posix() in cell.source for cell in book.cells)
-        if shown or drawing.name == "alt.toml":
-            write_atomically(to / place, drawing.read_bytes())
-            copied.append(place)
+    for notebook in notebooks:
+        text = notebook.read_text(encoding="utf-8")
+        for name in sorted({*re.findall(r"figures/\w+\.svg", text)}):
+            if (drawing := notebook.parent / name).exists():
+                write_atomically(to / name, drawing.read_bytes())
+                copied.append(Path(name))
+        facts = notebook.with_name(f"{notebook.name[:2]}.toml")
+        if facts.exists():
+            shown = facts.read_text(encoding="utf-8").split("\n[teaching]\n")[0]
+            write_atomically(to / facts.name, shown.encode())
+            copied.append(Path(facts.name))
     return copied
 
 

@@ -1,19 +1,19 @@
 """Guesses that a page keeps: what a reader expected, beside the answer.
 
 `guess("31.drawn", "figure")` keeps the choice, and `reveal("31.drawn")` further down compares it
-with the answer. The choices and answers of all pages stand in guesses.toml. Each guess is a file of
-its own in .guesses beside the reader's notebooks, so pages open at once cannot lose one another's.
+with the answer. Choices and answers of a page stand in its file, such as notebooks/31.toml; without
+it guesses say nothing. Each guess is a file of its own in .guesses beside the reader's notebooks,
+so pages open at once cannot lose one another's.
 """
 
 import contextlib
-import tomllib
 from pathlib import Path
+from typing import Any
 
 from unbraid.checks import check_name, check_type, shorten
+from unbraid.figures.images import read_facts
 from unbraid.files import write_atomically
 
-# For each key the choices, the answer, and a sentence that says why.
-QUESTIONS = tomllib.loads(Path(__file__).with_name("guesses.toml").read_text("utf-8"))
 said: dict[str, str] = {}  # in this session, by key; "" where the reader only goes on
 
 
@@ -24,8 +24,10 @@ def guess(key: str, choice: object = "") -> None:
     choices are shown, and the page goes on. A folder that cannot be written keeps the guess for
     this session.
     """
-    choices = list_choices(key)
+    choices = read_question(key).get("choices", [])
     words = {fold(each): each for each in ("", *choices)}
+    if not choices:
+        return
     if fold(choice) not in words:
         listed = ", ".join(f"*{each}*" for each in choices)
         show(f"*{shorten(choice)}* is none of the choices. Please write one of them: {listed}.")
@@ -44,25 +46,31 @@ def guess(key: str, choice: object = "") -> None:
 def reveal(key: str, answer: str = "") -> None:
     """Say beside an answer what the reader guessed and why it came so; nothing without a guess.
 
-    answer: what this run has found, where runs differ; else the answer in guesses.toml, for which
-    alone there is a reason.
+    answer: what this run has found, where runs differ; else the answer in the page's file, for
+    which alone there is a reason.
     """
-    choices = list_choices(key)
+    question = read_question(key)
     check_type(str, answer=answer)
     word = said.get(key, read_guess(key))
-    if word not in choices:  # none, or a damaged file
+    if word not in question.get("choices", []):  # none, or a damaged file
         return
-    question = QUESTIONS[key]
     answer = answer or question["answer"]
     verdict = f"but here the answer is *{answer}*" if word != answer else "and so it is"
     why = question["why"] if answer == question["answer"] else ""
     show(f"You said *{word}*, {verdict}. {why}".strip())
 
 
-def list_choices(key: str) -> list[str]:
-    """The choices of a question; refuses a key that guesses.toml does not have."""
-    check_name("key", key, QUESTIONS)
-    return QUESTIONS[key]["choices"]
+def read_question(key: str) -> dict[str, Any]:
+    """Choices, answer and why of a question; {} where the page lies without its file.
+
+    Refuses a key that the file does not have.
+    """
+    check_type(str, key=key)
+    page, _, name = key.partition(".")
+    if not (facts := read_facts(page)):
+        return {}
+    check_name("key", key, [f"{page}.{each}" for each in facts.get("guess", {})])
+    return facts["guess"][name]
 
 
 def fold(choice: object) -> str:

@@ -3,16 +3,15 @@
 A page's reader turns what its training gathered into a `Told`; `tell` prints any of them alike.
 """
 
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from unbraid import records
 from unbraid.checks import check_field, check_name
+from unbraid.figures.images import read_facts
 from unbraid.figures.plots import write_number
 
 DIGITS = ("orange", "blue")
@@ -61,8 +60,8 @@ def tell(page: str, run: Any) -> None:
         print(f"- {reason}")
     for update in sorted({beside, max(recorded)}):
         print(f"Recorded, after {update:,} updates: {count_names(recorded[update])}.")
-    stored = tomllib.loads(Path(__file__).with_name("stored.toml").read_text("utf8"))
-    print(f"The training stored with this page: {stored[page]}.")
+    if stored := read_facts(page).get("stored"):
+        print(f"The training stored with this page: {stored}.")
 
 
 def count_names(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Slides of the notebooks, from the `slide` metadata of their cells.
 
 A slide has a title, something to see, and one line that appears last. Title and line stand in the
-metadata; `figure` names a picture of the notebook by its key in figures/alt.toml, `part` cuts it
+metadata; `figure` names a picture of the notebook by its key in the page's TOML, `part` cuts it
 (left, top, right and bottom, as shares of its size), and `list` holds items. `equation` is the
 number of a formula of the notebook, which then stands above what a slide shows. With neither
 picture nor list, a code cell shows its picture, its table or else its code, and never what it
@@ -16,7 +16,6 @@ import html
 import io
 import re
 import shutil
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 from PIL import Image
 
-from tools.files import select_notebooks
+from tools.files import read_facts, select_notebooks
 from tools.site.pages import NPM, name_parts
 
 VENDORED = {  # in build/npm, and their names beside the decks
@@ -55,9 +54,9 @@ class Figure(NamedTuple):
 
 
 def find_figures(path: Path, book: NotebookNode) -> list[Figure]:
-    """The pictures of a notebook's outputs, named by their keys in figures/alt.toml."""
-    texts = tomllib.loads((path.parent / "figures" / "alt.toml").read_text(encoding="utf-8"))
-    keys = {" ".join(alt.split()): key for key, alt in texts.get(path.name[:2], {}).items()}
+    """The pictures of a notebook's outputs, named by their keys in the file beside it."""
+    texts = read_facts(path).get("alt", {})
+    keys = {" ".join(alt.split()): key for key, alt in texts.items()}
     found: list[Figure] = []
     for index, cell in enumerate(book.cells):
         for output in cell.get("outputs", []):
@@ -113,8 +112,7 @@ def make_deck(path: Path) -> tuple[list[Slide], list[Figure]]:
         return [], []
     figures = find_figures(path, book)
     slides = make_slides(book.cells, figures)
-    table = tomllib.loads((path.parent / "teaching.toml").read_text(encoding="utf-8"))
-    notes = table.get(path.name[:2], {})
+    notes = read_facts(path).get("teaching", {})
     for kind, label in (("questions", "Ask"), ("misconceptions", "Misconception")):
         for note in reversed(notes.get(kind, [])):
             named = re.findall(r"[Ss]ections? (\d+)", note)

@@ -1,7 +1,7 @@
 """Frames as an image, and an image in a notebook with its alternative text.
 
 alt, in all that show something: a sentence that says what the picture shows, for readers who cannot
-see it, or the key of one in notebooks/figures/alt.toml, such as "13.matrix".
+see it, or the key of one in notebooks/13.toml, such as "13.matrix".
 """
 
 from __future__ import annotations
@@ -73,14 +73,23 @@ def find_beside_notebooks(path: str | Path) -> Path:
     return next(filter(Path.exists, places), places[0])
 
 
+def read_facts(page: str) -> dict[str, Any]:
+    """What notebooks/12.toml says of page "12": texts of figures, guesses, and more; {} without."""
+    file = find_beside_notebooks(f"{page}.toml")
+    return tomllib.loads(file.read_text("utf8")) if file.exists() else {}
+
+
 def describe(alt: str) -> str:
-    """A sentence as it is, or the one that notebooks/figures/alt.toml has under this key."""
+    """A sentence as it is, or the one that the page's file has under this key.
+
+    A page that lies alone, without its file, shows its figures under their names.
+    """
     check_type(str, alt=alt)
     if " " not in alt:
-        part, _, key = alt.partition(".")
-        file = find_beside_notebooks("figures/alt.toml")
-        text = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
-        check_field(text, "alt", "a sentence, or a key of figures/alt.toml", f"{alt!r}")
+        page, _, key = alt.partition(".")
+        facts = read_facts(page) or {"alt": {key: f"Figure {key} of notebook {page}."}}
+        text = facts.get("alt", {}).get(key, "")
+        check_field(text, "alt", f"a sentence, or a key of {page}.toml", f"{alt!r}")
         chosen = HAND.get().chosen
         alt = f"Another choice, {chosen}, than this: " * bool(chosen) + " ".join(text.split())
     check_field(len(alt.split()) > 3, "alt", "a sentence on what the figure shows", f"{alt!r}")
