@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
 from unbraid.checks import check_field, check_type, finite_array
 
@@ -58,6 +58,37 @@ def difference_interval(ours: Mapping[int, float], others: Mapping[int, float]) 
     freedom = errors.sum() ** 2 / (errors**2 / (counts - 1)).sum()
     reach = float(stdtrit(freedom, 0.975) * np.sqrt(errors.sum()))
     return Interval(difference, difference - reach, difference + reach)
+
+
+def share_interval(right: np.ndarray, groups: np.ndarray) -> Interval:
+    """The share of `right` (n,), 0 or 1 each, with exact limits for as many rows as groups make.
+
+    groups: numbers (n,), or (n, 2) of rows that belong to two groups, as a swap does to two clips.
+    Rows of a group may be right together: the variance between groups says how many independent
+    rows there are (Korn and Graubard, Survey Methodology 24, 1998; of two groups Cameron, Gelbach
+    and Miller, 2011). Where all are right, or none is, each group counts as one row.
+    """
+    if not len(right):
+        return Interval(np.nan, np.nan, np.nan)
+    share, columns = float(right.mean()), list(groups.reshape(len(right), -1).T)
+    if len(columns) == 2:  # what is in both was counted twice
+        columns.append(np.unique(np.stack(columns), axis=1, return_inverse=True)[1].ravel())
+    variances, counts = [], []
+    for column in columns:
+        of_group = np.unique(column, return_inverse=True)[1]
+        sums = np.bincount(of_group, weights=right - share)
+        counts.append(len(sums))
+        variances.append((sums**2).sum() / len(right) ** 2 * len(sums) / max(1, len(sums) - 1))
+    few, spread = min(counts), share * (1 - share)
+    variance = max(sum(variances[:2]) - sum(variances[2:]), spread / len(right))
+    if few < 2:
+        return Interval(share, 0.0, 1.0)
+    rows = float(few)
+    if spread:  # Student's t of so many groups, and not of so many rows
+        rows = spread / variance * (ndtri(0.975) / stdtrit(few - 1, 0.975)) ** 2
+    low = betaincinv(share * rows, (1 - share) * rows + 1, 0.025) if share else 0.0
+    high = betaincinv(share * rows + 1, (1 - share) * rows, 0.975) if share < 1 else 1.0
+    return Interval(share, float(low), float(high))
 
 
 def ratio_limits(

@@ -5,13 +5,20 @@ A swap decodes one code of a clip with the others of another clip, the donor.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
 
+from unbraid import checks
 from unbraid.checks import LARGEST_BATCH, check_field, check_whole, finite_array, refuse
+from unbraid.measures.intervals import Interval, share_interval
+from unbraid.support.readable import Readable
+
+Labels = Mapping[str, ArrayLike]  # (N,) of each factor
 
 
 class Entropies(NamedTuple):
@@ -45,3 +52,137 @@ def random_donors(count: int, seed: int = 0) -> np.ndarray:
     check_whole(0, seed=seed)
     circle = np.random.default_rng(seed).permutation(count)
     return np.roll(circle, 1)[np.argsort(circle)]
+
+
+@dataclass(frozen=True)
+class FactorScore:
+    """How often a judge names, in swapped clips, what a swap should show of one factor."""
+
+    role: str  # "changes": the donor's label is right; "stays": the own clip's is
+    right: Interval  # share of the swaps in which the right label is named
+    moved: Interval  # the same of those whose two clips differ, where alone a swap shows
+    other: float  # share of these in which the wrong clip's label is named
+    chance: float  # share that would be right if the names had nothing to do with the clips
+    plain: Interval | None  # share of plain reconstructions in which the own label is named
+    own: float  # share of the swaps in which the own clip's label is named
+    classes: int
+
+
+@dataclass(frozen=True, repr=False)
+class SwapScores(Readable):
+    """What `swap_scores` finds: scores of each factor, and of all that stay or change."""
+
+    factors: dict[str, FactorScore]
+    kept: Interval  # of all labels that should stay, and differ from the donor's, those that do
+    changed: Interval  # of all labels that should change, and differ, those that become the donor's
+    whole: Interval  # share of the swaps in which all labels are right
+
+    def table(self) -> list[tuple[str, ...]]:
+        head = (
+            "factor",
+            "should",
+            "right",
+            "where clips differ",
+            "other clip's",
+            "chance",
+            "plain",
+        )
+        rows: list[tuple[str, ...]] = [head]
+        for name, each in self.factors.items():
+            role = "become the donor's" if each.role == "changes" else "stay"
+            plain = show(each.plain) if each.plain else "–"
+            figures = f"{each.other:.2f}", f"{each.chance:.2f}", plain
+            rows.append((name, role, show(each.right), show(each.moved), *figures))
+        rows += [(name, show(getattr(self, name))) for name in ("kept", "changed", "whole")]
+        return rows
+
+
+def show(interval: Interval) -> str:
+    """An interval of a share, as a cell of a table."""
+    return f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def swap_scores(
+    judged: Labels,
+    own: Labels,
+    donor: Labels,
+    exchanged: Sequence[str],
+    *,
+    plain: Labels | None = None,
+    groups: ArrayLike | None = None,
+    classes: Mapping[str, int] | None = None,
+) -> SwapScores:
+    """Score N swaps for what should change and for what should stay.
+
+    judged: factor -> labels (N,) that a judge names in the swapped clips. own: those of the clips
+        that gave all other codes. donor: those of the clips that gave the exchanged code.
+    exchanged: the factors that the exchanged code should carry. All others should stay.
+    plain: what the judge names in plain reconstructions of the own clips, the most that a swap of
+        this decoder can reach.
+    groups: (N,), such as the person of each own clip, or (N, 2) with the donor's: limits are those
+        of other groups. Without it each swap counts as one.
+    classes: factor -> number of classes, for `benchmark_score`; else those among the labels.
+    ValueError, with its name, for factors or rows that differ.
+    """
+    given = {"judged": judged, "own": own, "donor": donor} | ({"plain": plain} if plain else {})
+    checks.check_named(**given)
+    checks.check_names("exchanged", exchanged, own)
+    columns, sizes = {}, {}
+    for name in own:
+        for side, labels in given.items():
+            check_field(name in labels and len(labels) == len(own), side, [*own], [*labels])
+        rows = [checks.given_array(f"{side}[{name!r}]", each[name]) for side, each in given.items()]
+        shapes = [each.shape for each in rows]
+        check_field(len({*shapes}) == 1 == rows[0].ndim, name, "labels (N,) on all sides", shapes)
+        numbers = checks.to_index(name, np.concatenate(rows))
+        columns[name], sizes[name] = numbers.reshape(len(rows), -1), int(numbers.max()) + 1
+    sizes |= classes or {}
+    count = {each.shape[1] for each in columns.values()}
+    check_field(len(count) == 1 and max(count), "factors", "N labels of each, N > 0", sorted(count))
+    (rows_of,) = count
+    of = np.arange(rows_of) if groups is None else checks.given_array("groups", groups)
+    check_field(of.shape in ((rows_of,), (rows_of, 2)), "groups", "(N,) or (N, 2)", of.shape)
+    of = np.unique(of, return_inverse=True)[1].reshape(of.shape)
+
+    found, is_right, is_moved = {}, {}, {}
+    for name, (named, kept, given_to, *reconstructed) in columns.items():
+        changes = name in exchanged
+        right, other = (given_to, kept) if changes else (kept, given_to)
+        hits, differ = named == right, kept != given_to
+        shares = [np.bincount(each, minlength=named.max() + 1) for each in (named, right)]
+        found[name] = FactorScore(
+            role="changes" if changes else "stays",
+            right=share_interval(hits, of),
+            moved=share_interval(hits[differ], of[differ]),
+            other=float((named == other)[differ].mean()) if differ.any() else float("nan"),
+            chance=float(shares[0] @ shares[1][: len(shares[0])]) / rows_of**2,
+            plain=share_interval(reconstructed[0] == kept, of) if plain else None,
+            own=float((named == kept).mean()),
+            classes=sizes[name],
+        )
+        is_right[name], is_moved[name] = hits, differ
+
+    def join(names: list[str]) -> Interval:
+        """Of all labels of some factors that differ, in one row each."""
+        parts = [(is_right[name][is_moved[name]], of[is_moved[name]]) for name in names]
+        if not parts:
+            return Interval(np.nan, np.nan, np.nan)
+        return share_interval(*map(np.concatenate, zip(*parts, strict=True)))
+
+    whole = share_interval(np.all([*is_right.values()], axis=0), of)
+    stay = [name for name in own if name not in exchanged]
+    return SwapScores(found, join(stay), join([*exchanged]), whole)
+
+
+def benchmark_score(*swaps: SwapScores) -> float:
+    """The score of MSD-Benchmark (Berman et al. 2025, arXiv 2510.17313) for its swaps, 1 at best.
+
+    There a factor that stays should be named as before (1), and one that changes by chance
+    (1 / classes); the score is 1 - (mean distance of the first + mean distance of the second) / 2.
+    A decoder that shows anybody but the donor scores as well: read `changed` beside it.
+    """
+    every = [each for swap in swaps for each in swap.factors.values()]
+    stay = [abs(each.own - 1) for each in every if each.role == "stays"]
+    change = [abs(each.own - 1 / each.classes) for each in every if each.role == "changes"]
+    check_field(stay and change, "swaps", "factors that stay and others that change", swaps)
+    return float(1 - (np.mean(stay) + np.mean(change)) / 2)
