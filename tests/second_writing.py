@@ -139,12 +139,16 @@ class UnorderedFrames(Second):
 
     def prior(self, static):
         """p(d | s), (B, 1, d), the same for all frames."""
+        if not self.config.prior_given_static:
+            return standard_normal_like(static.new_zeros(len(static), 1, self.config.dynamic_size))
         return DiagonalGaussian.from_outputs(dense(self.model.prior, static[:, None], F.relu))
 
     def logits(self, static, dynamic):
+        codes = torch.cat([self.repeat(static, dynamic.shape[1]), dynamic], -1).flatten(0, 1)
+        if not isinstance(self.model.decoder, nn.Sequential):  # which paints
+            return self.model.decoder(codes).unflatten(0, dynamic.shape[:2])
         kinds = (nn.Linear, nn.ConvTranspose2d, nn.BatchNorm2d)
         first, *layers = [layer for layer in self.model.decoder if isinstance(layer, kinds)]
-        codes = torch.cat([self.repeat(static, dynamic.shape[1]), dynamic], -1).flatten(0, 1)
         slope = self.config.decoder_slope
         maps = F.leaky_relu(first(codes), slope).unflatten(-1, (-1, 4, 4))
         for layer in layers[:-1]:

@@ -1,18 +1,14 @@
-"""Our bounds are what the authors train with, and paper B's pairs are its printed layers."""
+"""Our bounds are what the authors train with."""
 
-import copy
 import math
 from itertools import chain
-from types import MethodType
 
 import pytest
 import torch
-from helpers import DOUBLE, ELEMENT, FRAMES_ALONE, close, seeded
+from helpers import DOUBLE, ELEMENT, close, seeded
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
-from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
-from unbraid_course.lessons import n22
 
 from papers.c.variants import ReleasedElement
 from tests.reference_steps import IndependentStep, SingleElementStep
@@ -103,19 +99,3 @@ def test_the_step_of_a_is_our_bound_of_a_single_frame(monkeypatch):
     expected = -model(frames, noise).elbo.mean() - constant
     fix_draws(monkeypatch, model.to_latents(noise)[:, 0])
     assert theirs(frames).item() == pytest.approx(expected.item(), rel=1e-9)
-
-
-@pytest.mark.parametrize("length", (2, 10))
-def test_stacked_pairs_are_our_sum_and_difference_of_them(length):
-    torch.manual_seed(0)
-    model = UnorderedFrames(**FRAMES_ALONE).double()
-    frames = torch.rand(3, length, 2, 8, 8, generator=seeded(2), **DOUBLE)
-    noise = model.draw_noise(3, length, seeded())
-    stacked = copy.deepcopy(model)  # with the pairs of notebook 22, as the paper draws them
-    static = stacked.encoder.static
-    static.compare = MethodType(n22.PairEncoder.compare, static)
-    for one in (model, stacked):
-        one(frames, noise).loss().backward()
-    close(model(frames, noise).elbo, stacked(frames, noise).elbo)
-    for ours, theirs in zip(model.parameters(), stacked.parameters(), strict=True):
-        close(ours.grad, theirs.grad)
