@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import entr
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -31,12 +30,12 @@ from unbraid.measures.information import prepare, ross_bits
 from unbraid.measures.leakage import differs, held_out_mask, parse_inputs
 
 from unbraid_own.arrays import LARGEST_SEED, Named
+from unbraid_own.scores import as_classes, count_nats, disentanglement
 
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
 TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
 BLOCK_ROWS = 1500  # behind the information of a block, whose neighbours are slow to find
 FEWEST_OF_CLASS = 4  # of each class in a sample of rows, if it has as many
-QUANTILES = 10  # classes of a continuous factor
 ACTIVE = 1 / 20  # of the information in the fullest row: a row with less is not active
 
 Columns = Sequence[np.ndarray]  # of each factor, (N,)
@@ -159,19 +158,6 @@ def importances(
     return np.stack(importance, 1), float(np.mean(skills))
 
 
-def disentanglement(importance: np.ndarray) -> float:
-    """Is each row of an importance matrix (R, F) about one factor? 1: yes, 0: about all alike.
-
-    Of the matrix turned over (F, R) this is completeness: is each factor in one row?
-    """
-    if importance.shape[1] < 2:
-        return float("nan")
-    share, weights = importance + 1e-11, importance.sum(1)
-    share /= share.sum(1, keepdims=True)
-    by_row = 1 - entr(share).sum(1) / np.log(importance.shape[1])
-    return float(np.average(by_row, weights=weights if weights.any() else None))
-
-
 # MIG: Chen et al., NeurIPS 2018, section 4.1
 
 
@@ -189,15 +175,6 @@ def mutual_information_gap(code: np.ndarray, classes: Columns) -> float:
         second, best = np.sort([count_nats(factor, unit) for unit in bins])[-2:]
         gaps.append((best - second) / count_nats(factor, factor))
     return float(np.mean(gaps))
-
-
-def count_nats(first: np.ndarray, second: np.ndarray) -> float:
-    """Mutual information of two columns of small whole numbers (N,), by their counts."""
-    width = second.max() + 1
-    table = np.bincount(width * first + second, minlength=width * (first.max() + 1))
-    share = table.reshape(-1, width) / len(first)
-    alone = entr(share.sum(0)).sum() + entr(share.sum(1)).sum()
-    return float(alone - entr(share).sum())
 
 
 # SAP: Kumar et al., ICLR 2018, section 3
@@ -325,11 +302,3 @@ def check_inputs(codes: Named, factors: Named) -> tuple[list[np.ndarray], list[n
         check_field(shape == (count,), f"factor {name!r}", "(N,)", shape)
     blocks = [row[:, 0] for row in rows.values()]
     return blocks, [target.values.reshape(count) for target in targets.values()]
-
-
-def as_classes(column: np.ndarray) -> np.ndarray:
-    """Class numbers; a continuous factor is cut into ten classes of equally many rows."""
-    if column.dtype.kind != "f":
-        return column
-    edges = np.quantile(column, np.linspace(0, 1, QUANTILES + 1)[1:-1])
-    return np.unique(np.digitize(column, edges), return_inverse=True)[1]

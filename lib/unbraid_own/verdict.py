@@ -22,7 +22,7 @@ from unbraid.measures import leakage
 from unbraid.measures.leakage import POOLINGS, Factor, LeakageMatrix
 
 from unbraid_own.arrays import Arrays
-from unbraid_own.disentanglement import as_classes, count_nats
+from unbraid_own.scores import as_classes, count_nats
 
 FEWEST_SEQUENCES = 80  # or groups, for a verdict
 TEST = 0.3  # of the rows, or of the groups

@@ -8,8 +8,6 @@ from unbraid_own.measure import measure
 # Frozen outputs for `made_codes`: of disent 0.8.0 (_compute_mig, _compute_sap, _disentanglement and
 # _completeness of a matrix), and of compute_infomec in latent_quantization, commit 9a420a3, there
 # with random_state=0 and without the argument multi_class, which scikit-learn no longer has.
-IMPORTANCE = (0.342405929822483, 0.2811939337893687)
-GAP = 0.4755880248362054
 SEPARATION = {"classes": 0.215, "continuous": 0.6358806233876532}
 INFOMEC = {"M": 0.6467651252178545, "E": 0.7449998123680359, "C": 0.777401686261817}
 INFORMATION = [
@@ -39,10 +37,7 @@ def agrees(found, expected):
 
 
 def test_scores_are_those_of_other_implementations_where_definitions_agree():
-    code, factors, importance = made_codes()
-    found = measures.disentanglement(importance), measures.disentanglement(importance.T)
-    agrees(found, IMPORTANCE)
-    agrees(measures.mutual_information_gap(code, factors), GAP)
+    code, factors, _ = made_codes()
     held_out = [np.arange(600) >= 400] * 3
     agrees(measures.separation(code, factors, held_out), SEPARATION["classes"])
     floats = [values.astype(float) for values in factors]

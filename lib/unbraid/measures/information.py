@@ -28,7 +28,8 @@ from unbraid.measures import doubts
 from unbraid.measures.independence import doubt_independence
 
 LEAF_SIZE = 20  # points in a leaf of the trees, with which they are fastest
-BRUTE_FORCE = 5  # Up to so many rows per columns³, comparing all is faster than a tree that counts.
+BRUTE_FORCE = 5  # Up to so many rows per columns³, comparing all is faster than a tree.
+COUNTED = 40  # The same for a tree that counts.
 FEW = 8  # The same for a tree that finds a neighbour, per columns², in up to MOST_COLUMNS.
 MOST_COLUMNS = 24  # In more of them, a tree looks at almost all points.
 DISTANCES_AT_ONCE = 20_000  # distances, which fit into a processor's cache
@@ -209,7 +210,7 @@ def count_within(
         line, reach = points[order, 0], radius[order]
         above, below = count_up_to(line, reach), count_up_to(-line[::-1], reach[::-1])[::-1]
         return (above + below - len(line))[np.argsort(order)]
-    if len(points) >= BRUTE_FORCE * points.shape[1] ** 3:
+    if len(points) >= COUNTED * points.shape[1] ** 3:
         tree = KDTree(points, LEAF_SIZE, metric="chebyshev")
         return tree.query_radius(points, radius, count_only=True)
     parts = compare_all(points)
