@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import unbraid
@@ -49,7 +50,7 @@ def test_help_and_typos_load_nothing_heavy(program, lines):
 def test_profiles_of_tools_are_those_that_notebooks_know():
     from tools import __main__, execution
 
-    assert __main__.OPTIONS["profile"]["choices"] == list(execution.CELL_SECONDS)
+    assert [*get_args(get_args(__main__.Profile)[0])] == list(execution.CELL_SECONDS)
 
 
 def test_type_checkers_read_the_names_that_programs_get():

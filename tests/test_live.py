@@ -42,9 +42,9 @@ def test_the_page_names_each_part_once():
     parts = (
         "page.css page.js worker.js FACTS ATLAS CODES DECODER TWIN PRIOR DIGITS WASM MODULE ENGINE"
     )
-    for name in (*parts.split(), "SITE", "RIGHT", "LOST"):
+    for name in (*parts.split(), "RIGHT", "LOST"):
         assert page.count(f"<!--{name}-->") == 1, name
-    assert page.count("<!--") == len(parts.split()) + 3  # nothing is left to fill in
+    assert page.count("<!--") == len(parts.split()) + 2  # nothing is left to fill in
     for name in ("description", "og:title", "og:description", "og:image"):
         assert page.count(f'="{name}" content="') == 1
 

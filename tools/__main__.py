@@ -1,135 +1,151 @@
-"""The notebooks as files: run and compare them, write the course's editions."""
+"""The notebooks as files: run and compare them, write the course's editions.
+
+What takes time is imported by the commands themselves, so that help and typos are answered at once.
+"""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
+import typer
 import unbraid
 from unbraid.files import quiet_pipe
 
-Options = argparse.Namespace
 LIBRARY = Path(unbraid.__file__).resolve().parent  # must be the one of this clone
+app = typer.Typer(
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Only = Annotated[str, typer.Option(help='Numbers or names of notebooks, e.g. "00 13".')]
+Profile = Annotated[Literal["smoke", "quick", "full"], typer.Option()]
+To = Annotated[Path | None, typer.Option(help="Folder to write into, not build/COMMAND or mine/.")]
+Renew = Annotated[bool, typer.Option("--renew", help="Write new outputs over committed ones.")]
 
 
-# Each command gives whether all is as it must be, or the files that it wrote; its docstring is its
-# help. It imports what it needs itself, so that help and typos are answered at once.
-
-
-def run(options: Options) -> bool:
+@app.command()
+def run(
+    only: Only = "",
+    profile: Profile = "quick",
+    to: To = None,
+    cell_seconds: Annotated[float | None, typer.Option(help="The longest for a cell.")] = None,
+    solutions: Annotated[bool, typer.Option("--solutions", help="Run these, too.")] = False,
+) -> None:
     """Run notebooks into a folder of their own, without the solutions of exercises."""
     from tools import execution
 
-    chosen = options.profile, options.to, options.only, options.cell_seconds
-    outcomes = execution.run(*chosen, solutions=options.solutions)
-    return not any(outcome.fault for outcome in outcomes)
+    chosen = profile, claim(to, "run"), only, cell_seconds
+    outcomes = execution.run(*chosen, solutions=solutions)
+    end(not any(outcome.fault for outcome in outcomes))
 
 
-def compare(options: Options) -> bool:
+@app.command()
+def compare(only: Only = "", to: To = None, renew: Renew = False) -> None:
     """Run notebooks at quick and name what differs from their committed outputs."""
     from tools.compare import compare
 
-    return compare(options.only, options.to, options.renew)
+    end(compare(only, claim(to, "compare"), renew))
 
 
-def footer(options: Options) -> list[Path]:
+@app.command()
+def footer(only: Only = "") -> None:
     """Renew the last cells of notebooks, without running them."""
     from tools.footer import renew
 
-    return renew(options.only)
+    report(renew(only))
 
 
-def export(_: Options) -> list[Path]:
-    """Write the chapters' classes and functions to lib/unbraid_course/lessons/."""
+@app.command()
+def export() -> None:
+    """Write the chapters' classes and functions as modules of lib."""
     from tools.export import renew
 
-    return renew()
+    report(renew())
 
 
-def student(options: Options) -> list[Path]:
+@app.command()
+def student(only: Only = "", to: To = None) -> None:
     """Write the notebooks without solutions."""
     from tools.editions import write_edition
 
-    return write_edition("student", options.to, options.only)
+    folder = claim(to, "student")
+    report(write_edition("student", folder, only), folder)
 
 
-def teacher(options: Options) -> list[Path]:
+@app.command()
+def teacher(only: Only = "", to: To = None) -> None:
     """Write the notebooks with open solutions and notes on teaching."""
     from tools.editions import write_edition
 
-    return write_edition("teacher", options.to, options.only)
+    folder = claim(to, "teacher")
+    report(write_edition("teacher", folder, only), folder)
 
 
-def site(options: Options) -> list[Path]:
-    """Build the course as a site (after `make site` has installed what it needs)."""
-    from tools.site.pages import build
-
-    return [build(options.to)]
-
-
-def slides(options: Options) -> list[Path]:
-    """Write the slides of notebooks (after `make site` has installed what they need)."""
-    from tools.site.slides import write_slides
-
-    return write_slides(options.to, options.only)
-
-
-def assignment(options: Options) -> list[Path]:
+@app.command()
+def assignment(only: Only = "", to: To = None, profile: Profile = "quick") -> None:
     """Write exercises for otter-grader."""
     from tools.assignment import write_assignment
 
-    return write_assignment(options.to, options.only, profile=options.profile)
+    folder = claim(to, "assignment")
+    report(write_assignment(folder, only, profile=profile), folder)
 
 
-def address(options: Options) -> list[Path]:
-    """Write the address of the published repository into README.md and the notebooks."""
-    from tools import files
-    from tools.address import write_address
+@app.command()
+def site(to: To = None) -> None:
+    """Build the course as a site (after `make site` has installed what it needs)."""
+    from tools.site.pages import build
 
-    return write_address(options.url, files.ROOT)
+    folder = claim(to, "site")
+    report([build(folder)], folder)
 
 
-def desk(options: Options) -> bool:
+@app.command()
+def slides(only: Only = "", to: To = None) -> None:
+    """Write the slides of notebooks (after `make site` has installed what they need)."""
+    from tools.site.slides import write_slides
+
+    folder = claim(to, "site/slides")
+    report(write_slides(folder, only), folder)
+
+
+@app.command()
+def desk(
+    to: To = None,
+    outputs: Annotated[bool, typer.Option("--outputs", help="With the stored outputs.")] = False,
+) -> None:
     """Lay the notebooks into mine/, where they are yours; pages you have worked in stay."""
     from tools import files
     from tools.desk import lay_out
 
-    for line in lay_out(files.ROOT, Path(options.to), options.outputs):
+    for line in lay_out(files.ROOT, (to or files.ROOT / "mine").expanduser(), outputs):
         print(line)
-    return True
 
 
-COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their options
-    run: "only profile to cell-seconds solutions",
-    compare: "only to renew",
-    footer: "only",
-    export: "",
-    student: "only to",
-    teacher: "only to",
-    site: "to",
-    slides: "only to",
-    assignment: "only to profile",
-    address: "url",
-    desk: "to outputs",
-}
-PLACES = {"slides": "build/site/slides"}  # those of the others: build/COMMAND
-OPTIONS: dict[str, dict[str, Any]] = {
-    "url": {"required": True, "help": "https://github.com/OWNER/NAME"},
-    "only": {"default": "", "help": 'numbers or names of notebooks, e.g. "00 13"'},
-    "profile": {"default": "quick", "choices": ["smoke", "quick", "full"]},
-    "to": {
-        "type": lambda text: str(Path(text).expanduser()),
-        "help": "folder to write into, instead of build/COMMAND or mine/",
-    },
-    "cell-seconds": {"type": float, "help": "the longest that a cell may take"},
-    "outputs": {"action": "store_true", "help": "lay copies with the stored outputs"},
-    "renew": {"action": "store_true", "help": "write the new outputs over the committed ones"},
-    "solutions": {"action": "store_true", "help": "run the solutions of exercises, too"},
-}
+def claim(to: Path | None, command: str) -> str:
+    """The folder that a command writes into; refused if others have written there."""
+    from tools import files
+
+    folder = (to or Path("build", command)).expanduser()
+    if not folder.resolve().is_relative_to(files.ROOT / "build"):
+        files.claim(folder.resolve())
+    return folder.as_posix()
+
+
+def report(written: list[Path], folder: str = "") -> None:
+    """Say how many files a command has written."""
+    print(f"{len(written)} files written{f' in {folder}' if folder else ''}")
+
+
+def end(is_right: bool) -> None:
+    """End a command whose result is that all is as it must be, or not."""
+    if not is_right:
+        raise typer.Exit(1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -137,46 +153,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     Its exit code: 0, 1 a notebook failed or is not as it must be, 2 a wrong argument, 130 stopped.
     """
-    parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command, takes in COMMANDS.items():
-        says = command.__doc__
-        subparser = commands.add_parser(command.__name__, help=says, description=says)
-        subparser.set_defaults(run=command)
-        for option in takes.split():
-            subparser.add_argument(f"--{option}", **OPTIONS[option])
-    options = parser.parse_args(arguments)
-    takes = COMMANDS[options.run]
     try:
         check_library()
-        if "to" in takes:
-            from tools import files
-
-            is_desk = options.command == "desk"
-            place = PLACES.get(options.command, f"build/{options.command}")
-            options.to = options.to or (files.ROOT / "mine" if is_desk else place)
-            folder = Path(options.to).resolve()
-            if not is_desk and not folder.is_relative_to(files.ROOT / "build"):
-                files.claim(folder)
         with quiet_pipe():
-            result = options.run(options)
-        if isinstance(result, bool):
-            return int(not result)
-        where = f" in {options.to}" if "to" in takes else ""
-        print(f"{len(result)} files written{where}")
-        return 0
+            app(arguments, prog_name="python -m tools")
+    except SystemExit as ended:
+        return int(ended.code or 0)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "; make room" if is_full else ""
-        remedy += "; --to FOLDER names another place" if "to" in takes else ""
-        print(f"{error}{remedy}", file=sys.stderr)
+        room = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        print(f"{error}{room}; --to FOLDER names another place", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    return 0
 
 
 def check_library() -> None:

@@ -15,7 +15,6 @@ from unbraid.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]  # the clone
 MARK = ".unbraid"  # in a folder whose notebooks and pages the commands wrote, and may replace
-ADDRESS = "address"  # the tag of the cell that installs the course elsewhere: it is not counted
 KEPT_METADATA = ("tags", "jupyter", "slide", "workshop")  # of a cell, written by hand
 PARTS = {  # the course in its order of reading: first the chapters, then what uses them
     "Foundations": "00 01 02 03 04",
@@ -141,7 +140,6 @@ def normalise(book: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             # A cell that has never run keeps no number, so that the tests see it.
             has_run = bool(cell.source.strip()) and cell.execution_count is not None
-            has_run = has_run and ADDRESS not in tags(cell)
             count += has_run
             cell.execution_count = count if has_run else None
             for output in cell.outputs:

@@ -5,9 +5,6 @@ import re
 
 from sphinx.application import Sphinx
 
-from tools.address import read_address
-from tools.files import ROOT
-
 project = "Unbraid"
 author = "the contributors of Unbraid"
 copyright = "the contributors of Unbraid, CC BY 4.0"
@@ -50,12 +47,6 @@ html_theme_options: dict[str, object] = {
     "home_page_in_toc": False,
     "show_prev_next": True,
 }
-if address := read_address(ROOT):  # as `make address` has written it: a lesson runs from its page
-    html_theme_options |= {
-        "repository_url": address,
-        "repository_branch": "main",
-        "launch_buttons": {"colab_url": "https://colab.research.google.com"},
-    }
 html_sidebars = {"**": ["navbar-logo.html", "sbt-sidebar-nav.html"]}
 
 linkcheck_anchors_ignore_for_url = [r"https://github\.com/.*"]  # lines are not in the page

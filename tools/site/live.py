@@ -23,9 +23,6 @@ from unbraid.models.base import Codes
 from unbraid.models.single_element import SingleElement
 from unbraid.variants import GatedPrediction
 
-from tools.address import site_address
-from tools.files import ROOT
-
 SPRITES = "single_element/sprites/full/published-seed0"
 TWIN = "single_element/sprites/full/released_small-seed0"  # in which s tells who faces us
 DIGITS = "independent/circle/quick/long-seed0"  # that of notebook 00, and of 13's last section
@@ -342,7 +339,6 @@ def build(to: Path, npm: Path) -> Path:
             "FACTS": json.dumps(facts),
             "ATLAS": draw_atlas(clips.frames),
             "CODES": pack(numbers.tobytes()),
-            "SITE": site_address(ROOT),
             "RIGHT": f"{read_share(SPRITES, 'swap_nearest'):.2%}",
             "LOST": f"{1 - read_share(TWIN, 'swap_differing_motion_direction'):.0%}",
         }

@@ -13,7 +13,6 @@ import nbformat
 from nbconvert.preprocessors import TagRemovePreprocessor
 from unbraid.files import write_atomically
 
-from tools.address import site_address
 from tools.files import PARTS, ROOT, select_notebooks, write
 
 HERE = Path(__file__).parent
@@ -61,8 +60,7 @@ def build(to: str | Path) -> Path:
         page.write_text(name_parts(page.read_text(encoding="utf-8")), encoding="utf-8")
     print("3 of 3: the live page", flush=True)
     live.build(to, NPM)
-    lost = (HERE / "404.html").read_text(encoding="utf-8")  # shown for addresses in any folder
-    (to / "404.html").write_text(lost.replace("<!--SITE-->", site_address(ROOT)), encoding="utf-8")
+    shutil.copy(HERE / "404.html", to)
     return to / "index.html"
 
 
@@ -105,15 +103,13 @@ def write_text(path: Path, text: str) -> None:
 def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
     """Let each link of a text lead to a page, or to a copy of the file or picture that it names.
 
-    The link to README leads to the first page; those to `LIVE`, to README's #ways-in and to the
-    published live page lead to the site's own; one to a folder is dropped, as a site has none.
+    The link to README leads to the first page; those to `LIVE` and to README's #ways-in lead to the
+    site's own; one to a folder is dropped, as a site has none.
     """
 
     def move(match: re.Match) -> str:
         sign, words, link, place = match.groups()
         own = f'<a href="{os.path.relpath(ROOT / "live.html", path.parent)}">{words}</a>'
-        if link == f"{site_address(ROOT)}live.html":
-            return own
         target = (path.parent / link).resolve()
         if re.match(r"\w+:", link) or not target.is_relative_to(ROOT):
             return match[0]

@@ -188,10 +188,8 @@ class SequenceModel(Guarded, ABC):
         state, described = read_weights(Path(path))
         model = cls.make(described, path)
         if other := sorted(state.keys() ^ model.state_dict().keys()):
-            found = f"others, such as {other[0]}; of papers A and B, if the file is of before"
-            advice = f"2026-12, python -m unbraid rekey {path} gives it today's"
             expected = f"the names of {type(model).__name__}'s weights"
-            raise ResultsError(f"{path}: expected {expected}, found {found} {advice}")
+            raise ResultsError(f"{path}: expected {expected}, found others, such as {other[0]}")
         model.load_state_dict(state)
         return model.eval()
 
