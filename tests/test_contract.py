@@ -25,7 +25,9 @@ def test_the_gradient_is_the_slope_of_the_bound(name, direction, monkeypatch):
     """A path that is cut (a detached code, a buffer for a parameter) gives another slope."""
     model = small(name)
     frames, noise = example_frames(model), example_noise(model)
-    if isinstance(model, IndependentPrediction):  # It cuts one path on purpose: see test_bound.
+    if isinstance(
+        model, IndependentPrediction
+    ):  # It cuts one path on purpose: test_second_writing.
         monkeypatch.setattr(torch.Tensor, "detach", lambda tensor: tensor)
     weights = list(model.parameters())
     starts = [weight.detach().clone() for weight in weights]

@@ -101,23 +101,6 @@ def test_what_is_added_is_what_the_guide_names(root, section):
     assert "`__init__.py`" in section
 
 
-def test_what_the_guide_names_is_there(copy, section):
-    """Files and folders in the copy, and names in its programs and tables."""
-    words = re.findall(r"`([^`\n]+)`", section.replace("```", ""))
-    programs = [*copy.glob("lib/**/*.py"), *copy.glob("papers/**/*.py")]
-    tables = [copy / "papers" / "toy" / "runs.toml", copy / "edits.toml"]
-    code = "\n".join(path.read_text(encoding="utf-8") for path in [*programs, *tables])
-    missing = []
-    for word in words:
-        name = word.replace("NAME", "vowels").replace("load(split)", "def load(split").strip("/")
-        folders = copy, copy / "lib" / "unbraid" / "data", copy / "papers" / "toy"
-        is_file = any((folder / name).exists() for folder in folders)
-        is_in_code = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", code)
-        if not is_file and not is_in_code and name != "data/vowels":
-            missing.append(word)
-    assert len(words) > 20 and missing == []
-
-
 def test_what_is_added_is_trained_measured_shown_and_verified(copy, run, commands):
     lines = [line.removeprefix("papers ") for line in commands if line.startswith("papers ")]
     said = run("-c", PAPERS, *lines)  # in one process, which imports once

@@ -43,18 +43,10 @@ def read_sources():
         for cell in cells:
             if cell["cell_type"] == "code":
                 yield path.stem[:2], "".join(cell["source"])
-    for folder in ("lib", "papers"):
+    for folder in ("lib/unbraid", "lib/unbraid_course", "papers"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if path.parent.name != "lessons":  # which are cells of notebooks
                 yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
-
-
-def list_all(sources):
-    """{(where, call)} of all sources."""
-    found = set()
-    for where, source in sources:
-        found |= {(where, call) for call in find_fits(source)}
-    return found
 
 
 def known_fits():
@@ -69,46 +61,12 @@ def known_fits():
 
 
 def test_every_fit_takes_groups_or_has_a_reason():
-    known = known_fits()
-    found = list_all(read_sources())
+    known, found = known_fits(), set()
+    for where, source in read_sources():
+        found |= {(where, call) for call in find_fits(source)}
     assert not found - known.keys(), "fits that are not in tests/fits.toml"
     assert not known.keys() - found, "fits of tests/fits.toml that are no longer there"
     assert all(len(reason) > 20 for reason in known.values())
-
-
-HALVES = """
-half = count // 2
-for label in ("hair", "motion_direction"):
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
-    probe.fit(values[:half], labels[label][:half])
-"""  # as notebook 34 had it, where 76 % of the test clips had their character in training
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        HALVES,
-        "right = SVC().fit(s[known], hair[known]).score(s[~known], hair[~known])",
-        "scores = cross_val_score(Ridge(), s, age, cv=5)",
-        "parts = model_selection.train_test_split(d, hair)",
-        "leakage_matrix(codes, {'person': person}, test=0.3)",
-    ],
-)
-def test_a_fit_that_knows_no_groups_is_found(source):
-    assert len(list_all([("99", source)]) - known_fits().keys()) == 1
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "score_groups(probe, values, hair, characters)",
-        "cross_val_score(probe, values, hair, groups=characters, cv=GroupKFold())",
-        "leakage.leakage_matrix(codes, labels, groups=stay)",
-        "fit(model, draw, steps=10)",  # trains a model
-    ],
-)
-def test_a_probe_with_groups_needs_no_reason(source):
-    assert find_fits(source) == []
 
 
 def test_a_name_that_only_groups_give_away_is_not_found_in_new_ones():

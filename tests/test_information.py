@@ -173,19 +173,6 @@ def test_many_equal_rows_are_warned_of():
         assert kraskov(np.tile(x, 2), np.tile(y, 2)).estimate > 0.5  # where the truth is 0
 
 
-@pytest.mark.parametrize("width, height", ((2, 64), (4, 300), (16, 2048), (24, 4608)))
-def test_a_tree_and_a_comparison_of_all_give_the_same_bits(width, height, monkeypatch):
-    x = np.random.default_rng(width).normal(size=(height, width))
-    x[:9] = x[9:18]  # equal points
-    by_tree = [distance_of_neighbour(x, k) for k in (1, 3)]
-    monkeypatch.setattr("unbraid.measures.information.KDTree", None)
-    with pytest.raises(TypeError):
-        distance_of_neighbour(x, 1)  # it was the tree
-    monkeypatch.setattr("unbraid.measures.information.FEW", np.inf)
-    for k, distances in zip((1, 3), by_tree, strict=True):
-        assert (distance_of_neighbour(x, k) == distances).all()
-
-
 def test_only_whole_rows_that_are_equal_count_as_ties():
     x = np.arange(40.0).reshape(20, 2)
     x[:, 0] = x[:, 0] // 8  # equal in the first column

@@ -168,11 +168,3 @@ def test_the_sample_comes_first_in_turns_and_the_next_thousand_are_left_out(monk
     left_out = {image.numpy().tobytes() for image in images[order[4000:5000]]}
     assert len(left_out) == 1000 and not pictures(train) & left_out
     assert pictures(train) >= pictures(sample)
-
-
-def test_the_brightest_byte_is_one_and_labels_are_those_of_the_images(solid):
-    bright = solid._replace(images=torch.full((50, 28, 28), 255).byte())
-    clips = MovingDigits(bright, 64, 3)(4, seeded(1))
-    assert clips.frames.max() == 1 and clips.frames.sum() == 4 * 3 * 2 * 28 * 28
-    which, _ = MovingDigits(bright, 64, 3).draw(4, seeded(1))
-    assert clips.labels["red_digit"].tolist() == (which[:, 0] % 10).tolist()

@@ -1,7 +1,6 @@
 """A replayed update computes what a plain one does; without a GPU, by a recording of operations."""
 
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +8,8 @@ import torch
 from helpers import MODELS, hide
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
-from unbraid import UnorderedFrames, training
-from unbraid.models.base import Batch, SequenceModel
+from unbraid import training
+from unbraid.models.base import Batch
 from unbraid.training import Replay, fit
 
 from papers.run import build, weight_schedules
@@ -139,26 +138,6 @@ def test_a_paper_at_its_own_size_has_nothing_that_a_recording_refuses(section, f
     vars(run).update(precision="bf16-mixed", gradient_norm=None)
     with Refusing():
         assert training.Run.update(run, Batch(frames), numbers).shape == (3,)
-
-
-@pytest.mark.parametrize("on_progress", (None, print))
-def test_fit_replays_on_a_gpu_unless_the_model_changes_otherwise(
-    on_progress, fake_cuda, monkeypatch
-):
-    made = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(training, "average", lambda terms, step: [0.0] * 3)
-    monkeypatch.setattr(torch.Tensor, "__bool__", lambda value: True)  # Adam asks its rate
-    monkeypatch.setattr(training, "Generator", lambda *device: torch.Generator())
-    monkeypatch.setattr(SequenceModel, "normal", lambda model, _, *shape: normal(shape))
-    monkeypatch.setattr(training, "Replay", lambda update, _: made.append(update) or update)
-    model, normal = UnorderedFrames(), partial(torch.zeros, device=fake_cuda)
-    options = {"steps": 1, "batch_size": 2, "accelerator": "cuda", "on_progress": on_progress}
-    fit(model, lambda count, _: torch.zeros(count, 3, 3, 64, 64), replay=True, **options)
-    assert len(made) == (on_progress is None)
-    for update in made:
-        (group,) = update.__self__.optimizer.param_groups
-        assert group["capturable"] and group["fused"] and group["lr"].is_cuda
 
 
 def test_moments_are_read_in_the_layout_of_their_weights(tmp_path):
