@@ -394,7 +394,7 @@ def read_rows(table: str, rows: Mapping[str, Any]) -> dict[int, Mapping[str, flo
     """
     path = records.results() / table
     try:
-        content = pd.read_csv(path)
+        content = pd.read_csv(path, comment="#")
         for column, value in rows.items():
             content = content[content[column] == value]
         found = {int(row["seed"]): row for row in content.to_dict("records")}

@@ -7,7 +7,6 @@ import math
 from functools import cache
 
 import nbformat
-import pandas as pd
 import pytest
 import torch
 from helpers import DOUBLE, NOTEBOOKS
@@ -148,13 +147,6 @@ def test_the_scores_of_swaps_count_where_donors_differ():
         "motion with d": 0.25,
         "true clip nearest": 0.0,
     }
-
-
-def test_each_half_of_the_head_start_loses_in_the_network():
-    table = pd.read_csv(LARGE.parents[1] / "quick" / "own_race.csv")
-    halves = table[table["run"].isin(["head start", "prices"]) & (table["update"] == 400)]
-    assert len(halves) == 6 and (halves["swaps with s"] > 0.8).all()
-    assert (halves["swaps with d"] < 0.1).all()
 
 
 def test_the_pair_is_chosen_before_the_training_beside_its_perfect_swap(monkeypatch):

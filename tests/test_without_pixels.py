@@ -1,14 +1,9 @@
-"""papers/a/without_pixels.py and notebook 14: the paper's bound on eight numbers."""
-
-import itertools
+"""Notebook 14: the paper's bound on eight numbers."""
 
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
-from unbraid import records
 from unbraid_course.lessons import n14
-
-from papers.a import without_pixels
 
 
 def test_eight_numbers_hide_places_and_steps(lesson_14):
@@ -66,28 +61,3 @@ def test_own_and_other_take_the_better_assignment():
     tables = torch.tensor([[[0.1, 0.3, 0.8, 1.0], [0.7, 0.9, 0.2, 0.0]]])
     own, other = n14.own_and_other(tables)
     assert own.item() == pytest.approx(0.85) and other.item() == pytest.approx(0.15)
-
-
-def test_a_law_is_measured_start_by_start(lesson_14):
-    rows = list(without_pixels.measure_law("circle", starts=2, updates=2))
-    assert [(row["start"], row["factor"]) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert rows[0]["bound"] == rows[1]["bound"] != rows[2]["bound"]
-    assert all(row[name] < 1 for row in rows for name in without_pixels.COORDINATES)
-
-
-def test_the_stored_starts_are_all_there(lesson_14):
-    path = records.results() / "independent" / "without_pixels.csv"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert lines[0].split(",") == ["law", "start", "factor", "bound", *without_pixels.COORDINATES]
-    stored = [tuple(line.split(",")[:3]) for line in lines[1:]]
-    starts = [str(start) for start in range(without_pixels.STARTS)]
-    assert stored == list(itertools.product(lesson_14.WORLDS, starts, "01"))
-
-
-def test_the_number_of_units_is_that_of_the_codes(lesson_14):
-    (first, *others) = without_pixels.measure_law("circle", 2, 2, units=5)
-    assert len(others) == 3 and first["law"] == "circle"
-    rows = without_pixels.measure_law("circle", 2, 2, units=2)
-    assert [row["bound"] for row in rows] != [row["bound"] for row in (first, *others)]
-    plain = [row["bound"] for row in without_pixels.measure_law("circle", 2, 2)]
-    assert plain == [row["bound"] for row in without_pixels.measure_law("circle", 2, 2, units=2)]

@@ -80,7 +80,7 @@ def read_circles(rows: Sequence[tuple]) -> Told:
     reasons += [tell_copies(updates, scores[..., k], k) for k in (0, 1) if copies[:, k].any()]
     if not copies.any():
         reasons.append(f"At none of {len(rows)} moments did both factors encode the same digit.")
-    table = pd.read_csv(records.results() / "independent/circle/quick/coin.csv")
+    table = pd.read_csv(records.results() / "independent/circle/quick/coin.csv", comment="#")
     known = ["r2_00", "r2_01", "r2_10", "r2_11"]
     recorded = {}
     for update, runs in table[table["run"] == "ours 0.1"].groupby("update"):
@@ -127,7 +127,7 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
         reasons.append(f"Shared, or in neither (R² from factors 0 and 1): {', '.join(pairs)}.")
     before = [f"{name_grouping(each[1])} ({each[0]:,})" for each in moments[:-1]]
     reasons += [f"Before: {', '.join(before)}."] if before else []
-    table = pd.read_csv(records.results() / "independent/bounce/quick/own_bounce.csv")
+    table = pd.read_csv(records.results() / "independent/bounce/quick/own_bounce.csv", comment="#")
     recorded = {}
     for update, runs in table[table["update"] <= 8000].groupby("update"):
         groupings = [name_grouping(read_scores(row)) for _, row in runs.iterrows()]
@@ -138,7 +138,9 @@ def read_bounces(moments: Sequence[tuple]) -> Told:
 def read_attributes(history: Sequence[dict[str, Any]]) -> Told:
     """Notebook 22. history: from the start on each look's update, d and shares right."""
     looks = history[3::3] or history[-1:]  # of twelve, those at the moments that are recorded
-    table = pd.read_csv(records.results() / "unordered/sprites_poses/quick/own_plane.csv")
+    table = pd.read_csv(
+        records.results() / "unordered/sprites_poses/quick/own_plane.csv", comment="#"
+    )
     runs = [run.to_dict("records") for _, run in table.groupby(["run", "seed"])]
     recorded = {}
     for count, end in enumerate(runs[0], 1):
@@ -179,7 +181,7 @@ def find_worst(look: dict[str, Any]) -> str:
 def read_swaps(run: tuple[Sequence[Sequence[float]], dict[str, float]]) -> Told:
     """Notebook 32. run: the update and the terms of each step, and the shares of `score_swaps`."""
     rows, shares = run
-    table = pd.read_csv(records.results() / "single_element/sprites/quick/starts.csv")
+    table = pd.read_csv(records.results() / "single_element/sprites/quick/starts.csv", comment="#")
     table = table[table["ideas"] == "both ideas"]
     helped, released = (table[table["recipe"] == recipe] for recipe in ("both", "released"))
     without = count_names([name_direction(share) for share in released["direction"]])
