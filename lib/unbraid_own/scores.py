@@ -8,7 +8,6 @@ one unit?).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy.special import entr
@@ -34,9 +33,10 @@ def importances(
     two regressors of the paper; other codes take gradient boosting, with other importances.
     """
     scaled = StandardScaler().fit_transform(code)  # A constant unit becomes 0.
-    with ThreadPoolExecutor() as pool:
-        jobs = [pool.submit(grow, scaled, values, held_out, trees, seed) for values in columns]
-    grown, skills = zip(*(job.result() for job in jobs), strict=True)
+    # One after another: in threads, of forests or of their trees, scikit-learn empties Python's
+    # list of warnings for the other threads, and then warns of that.
+    forests = [grow(scaled, values, held_out, trees, seed) for values in columns]
+    grown, skills = zip(*forests, strict=True)
     return np.stack(grown, 1), np.array(skills)
 
 
