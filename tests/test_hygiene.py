@@ -75,13 +75,6 @@ def test_its_outputs_come_from_one_run_in_order(path):
 
 
 @each_notebook
-def test_its_solutions_show_nothing_before_they_are_opened(path):
-    solutions = [cell for cell in code_cells(path) if "solution" in files.tags(cell)]
-    folded = [cell.metadata.get("jupyter", {}) for cell in solutions]
-    assert folded == [{"source_hidden": True, "outputs_hidden": True}] * len(solutions)
-
-
-@each_notebook
 def test_its_outputs_hold_no_error_no_warning_and_no_widget(path):
     for output in outputs(path):
         assert output.output_type != "error" and output.get("name") != "stderr"
@@ -195,6 +188,7 @@ def test_what_gives_an_answer_away_is_folded_behind_a_comment(path):
         for tag in FOLDED:
             hidden = cells[tag].metadata
             assert hidden.jupyter.source_hidden and "hide-cell" in hidden.tags
+            assert hidden.jupyter.get("outputs_hidden", False) == (tag == "solution")
             assert cells[tag].source.startswith("# ")
         assert cells["hint"].source.startswith("<details>")
 

@@ -95,20 +95,6 @@ def test_no_module_imports_itself_by_way_of_others_not_even_late(room):
     TopologicalSorter(draw_arrows(late=True, room=room)).prepare()  # Raises CycleError.
 
 
-def name_folder(module):
-    """papers.a for papers.a.evaluate; a module of papers itself stands for itself."""
-    return ".".join(module.split(".")[:2])
-
-
-def test_a_folder_of_papers_imports_nothing_that_imports_this_folder():
-    """Each folder taken as one: what it stands on does not stand on it, not even late."""
-    folders = defaultdict(set)
-    for module, targets in draw_arrows(late=True, room="papers").items():
-        folders[name_folder(module)] |= {*map(name_folder, targets)} - {name_folder(module)}
-    assert folders["papers.evaluation"] >= {f"papers.{name}" for name in "abc"}
-    TopologicalSorter(folders).prepare()  # Raises CycleError.
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_imports_the_library_alone(path):
     """Whatever it imports lives in lib; papers/ makes results/, tools/ handles notebooks."""

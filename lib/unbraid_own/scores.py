@@ -8,6 +8,7 @@ one unit?).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from scipy.special import entr
@@ -50,14 +51,21 @@ def map_units(code: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarra
     """
     labels = [as_classes(values) for values in columns]
     bins = [np.digitize(unit, np.histogram_bin_edges(unit, BINS)[:-1]) for unit in code.T]
-    nats = np.array([[count_nats(factor, unit) for factor in labels] for unit in bins])
+    pairs = [count_nats(factor, unit) for unit, factor in product(bins, labels)]
+    nats = np.reshape(pairs, (len(bins), len(labels)))
     entropies = np.array([count_nats(factor, factor) for factor in labels])
-    sizes = [np.array([len(np.unique(each)) for each in group]) - 1 for group in (bins, labels)]
-    told = np.clip(nats - np.outer(*sizes) / (2 * len(code)), 0, None) / entropies
+    filled, classes = (count_values(group) for group in (bins, labels))
+    chance = np.outer(filled - 1, classes - 1) / (2 * len(code))
+    told = np.clip(nats - chance, 0, None) / entropies
     if len(nats) < 2:
         return told, np.full(len(labels), np.nan)
     second, best = np.sort(nats, axis=0)[-2:]
     return told, (best - second) / entropies
+
+
+def count_values(groups: Columns) -> np.ndarray:
+    """How many different values each group has."""
+    return np.array([len(np.unique(each)) for each in groups])
 
 
 def grow(

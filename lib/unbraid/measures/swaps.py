@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -181,7 +182,7 @@ def benchmark_score(*swaps: SwapScores) -> float:
     (1 / classes); the score is 1 - (mean distance of the first + mean distance of the second) / 2.
     A decoder that shows anybody but the donor scores as well: read `changed` beside it.
     """
-    every = [each for swap in swaps for each in swap.factors.values()]
+    every = list(chain.from_iterable(swap.factors.values() for swap in swaps))
     stay = [abs(each.own - 1) for each in every if each.role == "stays"]
     change = [abs(each.own - 1 / each.classes) for each in every if each.role == "changes"]
     check_field(stay and change, "swaps", "factors that stay and others that change", swaps)
