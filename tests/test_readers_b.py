@@ -87,17 +87,3 @@ def test_a_perfect_painter_is_right_in_absent_actions():
     frames = test.frames[torch.arange(len(pose)), pose].float() / 255
     assert n22.count_right(frames, pose, judge, motion) > 0.9
     assert n22.count_right(frames, pose.flip(0), judge, motion) < 0.3
-
-
-def test_the_starts_differ_in_the_weights_alone():
-    """He weights have the variance 2 over the inputs, where the paper's have 2 over in and out."""
-    kaiming, xavier = torch.nn.init.kaiming_normal_, torch.nn.init.xavier_uniform_
-    models = {"ours": n22.small_model(0, kaiming), "paper": n22.small_model(0, xavier)}
-    layers = {name: model.encoder.static.dense[0] for name, model in models.items()}
-    inputs, outputs = layers["ours"].in_features, layers["ours"].out_features
-    variances = {name: layer.weight.var().item() for name, layer in layers.items()}
-    assert variances["ours"] == pytest.approx(2 / inputs, rel=0.05)
-    assert variances["paper"] == pytest.approx(2 / (inputs + outputs), rel=0.05)
-    for model in models.values():
-        assert not any(weight.any() for name, weight in model.named_parameters() if "bias" in name)
-        assert not model.prior[-1].weight.any()

@@ -6,15 +6,13 @@ Notebook 32 defines it. The weights are those of the paper's own size.
 import math
 from functools import cache
 
-import nbformat
 import pytest
 import torch
-from helpers import DOUBLE, NOTEBOOKS
+from helpers import DOUBLE
 from readers import check_form, each_device, list_differences, run_lesson
 from safetensors.torch import load_file
 from unbraid import Sequences, SingleElement, records
 from unbraid.data import sprites
-from unbraid.figures import plots
 from unbraid_course.lessons import n32
 
 # The reader's model with the paper's networks, and ours.
@@ -147,24 +145,3 @@ def test_the_scores_of_swaps_count_where_donors_differ():
         "motion with d": 0.25,
         "true clip nearest": 0.0,
     }
-
-
-def test_the_pair_is_chosen_before_the_training_beside_its_perfect_swap(monkeypatch):
-    pages = []
-    monkeypatch.setattr("IPython.display.display", lambda page, **_: pages.append(page))
-    (path,) = (path for path in NOTEBOOKS if path.name.startswith("32"))
-    (cell,) = (cell for cell in nbformat.read(path, 4).cells if "def choose(" in cell.source)
-    names = {"sprites": sprites, "plots": plots, "profile": "smoke"}
-    exec(cell.source, names)
-    test, chosen, labels = names["test"], names["chosen"], names["test"].labels
-    assert len(pages) == 1 and pages[0]["text/html"].count('type="radio"') == 3
-
-    # The page goes on with its own pair, also after it has drawn those of the other buttons.
-    assert torch.equal(chosen["clips"][:2], test.subset([22, 575]).as_float().frames)
-    for gives_d, gives_s in ((0, 2663), (1000, 31), (5, 5)):
-        names["choose"](gives_d, gives_s)
-        is_true = labels["motion"] == labels["motion"][gives_d]
-        is_true &= labels["character"] == labels["character"][gives_s]
-        (perfect,) = is_true.nonzero()[:, 0].tolist()
-        three = test.subset([gives_d, gives_s, perfect]).as_float().frames
-        assert torch.equal(chosen["clips"], three)
