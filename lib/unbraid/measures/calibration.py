@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import entr, rel_entr, stdtrit
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.feature_selection import SelectPercentile
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
@@ -32,6 +33,7 @@ from unbraid.measures.reduction import summarise_steps
 Read = Callable[[np.ndarray, np.ndarray], float]  # of a code and class numbers: bits
 FORMS = {
     "one unit": "if it lies in one unit",
+    "three units": "if three units tell a part each",
     "product of two units": "if it is a product of two units",
     "scale of a unit": "if it lies in how far a unit spreads",
     "all units": "if it is spread over all units",
@@ -41,9 +43,11 @@ MOST, MOST_IN_SCALE = 0.9, 0.6  # of the letters' entropy; more in a scale would
 LETTERS = 8  # levels of a channel at most: more classes share them
 NULLS = 19  # readings without a plant
 ACTIVE_NATS, ACTIVE_VARIANCE = 0.05, 0.01  # of a unit: nats, or share of the largest variance
+FEW_UNITS = SelectPercentile(percentile=10)  # by their variance between the classes
 PROBES: tuple[Any, ...] = (  # of which training rows choose one
-    LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
-    *(LogisticRegression(C=strength, max_iter=1000) for strength in (0.003, 0.03, 0.3)),
+    (LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),),
+    *((LogisticRegression(C=strength, max_iter=1000),) for strength in (0.003, 0.03, 0.3, 10)),
+    (FEW_UNITS, LogisticRegression(C=10, max_iter=1000)),
 )
 PRIOR = 0.01  # share of a probe's forecast that is what it would say without a code
 
@@ -202,55 +206,56 @@ def plant_form(
     """
     units = random.permutation(active)
     means = code[:, :, units].mean(axis=1)  # (N, active)
+    centre, scale = means.mean(axis=0), means.std(axis=0)
     if form == "product of two units":
-        sent, bits = send(labels, level, random, most=2)
+        sent, bits = send(labels, level, random, letters=2)
         key = random.choice([-1, 1], len(code))  # a one-time pad: neither unit tells alone
-        centre, scale = np.median(means[:, :2], axis=0), means[:, :2].std(axis=0)
-        size = np.maximum(np.abs(means[:, 0] - centre[0]) / scale[0], 1e-3)
-        units = units[:2]
-        new = centre + scale * np.stack([key * size, key * sent / np.sqrt((sent**2).mean())], 1)
+        sign = np.where(means[:, 0] > np.median(means[:, 0]), 1, -1)
+        first = (means[:, 0] - np.median(means[:, 0])) * sign * key
+        second = scale[1] * key * sent[:, 0] / np.sqrt((sent**2).mean())
+        new = centre[:2] + np.stack([first, second], axis=1)
     elif form == "all units":
-        scaled = (means - means.mean(axis=0)) / means.std(axis=0)
+        scaled = (means - centre) / scale
         direction = random.normal(size=len(units))
         along = scaled @ direction / (direction @ direction)
         sent, bits = send(labels, level, random)
-        change = standardise(sent) * along.std() + along.mean() - along
-        new = means + change[:, None] * direction * means.std(axis=0)
+        change = sent[:, 0] * along.std() + along.mean() - along
+        new = means + change[:, None] * direction * scale
     else:
-        units, old = units[:1], means[:, 0]
-        steps = code[:, :, units[0]] - old[:, None]
+        steps = code[:, :, units[0]] - means[:, :1]
         spread = steps.std(axis=1)
         of_steps = form == "scale of a unit" and spread.all()
-        sent, bits = send(labels, level, random, form == "scale of a unit" and not of_steps)
+        in_scale = form == "scale of a unit" and not of_steps
+        count = min(3, len(units)) if form == "three units" else 1
+        sent, bits = send(labels, level, random, in_scale=in_scale, copies=count)
         if of_steps:
             logs = np.log(spread)
-            factor = np.exp(logs.mean() + logs.std() * standardise(sent) - logs)
+            factor = np.exp(logs.mean() + logs.std() * sent[:, 0] - logs)
             code[:, :, units[0]] += (factor - 1)[:, None] * steps
             return bits
-        new = (old.mean() + old.std() * standardise(sent))[:, None]
-    code[:, :, units] += (new - means[:, : len(units)])[:, None]
+        new = centre[:count] + scale[:count] * sent
+    count = new.shape[1]
+    code[:, :, units[:count]] += (new - means[:, :count])[:, None]
     return bits
-
-
-def standardise(values: np.ndarray) -> np.ndarray:
-    """Values (N,) with mean 0 and deviation 1."""
-    return (values - values.mean()) / values.std()
 
 
 def send(
     labels: np.ndarray,
     level: float,
     random: np.random.Generator,
+    *,
     in_scale: bool = False,
-    most: int = LETTERS,
+    letters: int = LETTERS,
+    copies: int = 1,
 ) -> tuple[np.ndarray, float]:
-    """What a channel makes of classes (N,), and its exact bits.
+    """What a channel makes of classes (N,), (N, copies) of mean 0 and deviation 1; its exact bits.
 
     It adds Gaussian noise to a level of each class, or, `in_scale`, multiplies Gaussian noise by
-    the exponential of the level: the logarithm of the product's size is a sum again.
+    the exponential of the level: the logarithm of the product's size is a sum again. Copies have
+    noise of their own, and tell the bits together.
     """
-    letters = (random.permutation(labels.max() + 1) % most)[labels]
-    shares = np.bincount(letters) / len(labels)
+    letter = (random.permutation(labels.max() + 1) % letters)[labels]
+    shares = np.bincount(letter) / len(labels)
     levels = np.arange(len(shares)) - (len(shares) - 1) / 2
     bits = level * (MOST_IN_SCALE if in_scale else MOST) * entr(shares).sum() / np.log(2)
 
@@ -258,8 +263,11 @@ def send(
         return channel_bits(size * levels, shares, in_scale) - bits
 
     size = float(brentq(excess, 0, 30, xtol=1e-3))  # type: ignore[arg-type]
-    noise, sent = random.normal(size=len(labels)), size * levels[letters]
-    return noise * np.exp(sent) if in_scale else noise + sent, bits + excess(size)
+    noise = random.normal(size=(len(labels), copies))
+    sent = size / np.sqrt(copies) * levels[letter][:, None]
+    values = noise * np.exp(sent) if in_scale else noise + sent
+    centre = values.mean(axis=0) if letters > 2 else 0  # Signs of two letters stay about 0.
+    return (values - centre) / values.std(axis=0), bits + excess(size)
 
 
 def channel_bits(levels: np.ndarray, shares: np.ndarray, in_scale: bool) -> float:
@@ -289,7 +297,7 @@ def probe_bits(
 
     def gain(probe: Any, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         """Bits (n,) that a probe gains on each test row over the shares of the classes."""
-        model = make_pipeline(StandardScaler(), probe).fit(x[train], labels[train])
+        model = make_pipeline(StandardScaler(), *probe).fit(x[train], labels[train])
         said = np.zeros((len(test), len(shares)))
         said[:, model.classes_] = model.predict_proba(x[test])
         said = (1 - PRIOR) * said + PRIOR * shares
