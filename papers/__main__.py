@@ -1,4 +1,4 @@
-"""python -m papers: train, evaluate, figures, judge, runs, show, verify.
+"""python -m papers: train, evaluate, judge, runs, verify.
 
 What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
@@ -176,19 +176,6 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
         pages.write_tables()
 
 
-@app.command("figures")
-def print_figures(
-    place: Annotated[str, typer.Argument(metavar="PART/DATASET/PROFILE")],
-    folder: Annotated[Path | None, STORED] = None,
-) -> None:
-    """Print all figures that results have of the runs on a dataset, as evaluate does."""
-    from unbraid import records
-
-    from papers import tables
-
-    typer.echo(tables.print_metrics(records.read_metrics(place, folder)))
-
-
 # ---- judge, runs
 
 
@@ -247,22 +234,6 @@ def list_runs(
     typer.echo(json.dumps({"profile": profile, "trainings": trainings}, indent=1))
 
 
-@app.command("show")
-def show_settings(
-    run: Annotated[str, typer.Argument(metavar="PART/DATASET[/RUN]")], profile: Profile = "quick"
-) -> None:
-    """Print all settings of a run, and where each comes from."""
-    selected = select_runs(*run.split("/", 2))
-    from papers.run import trace_settings
-
-    for experiment in selected:
-        rows = [("section", experiment.section, f"at {profile}")]
-        rows += trace_settings(sections.load(experiment.section, profile))
-        width = max(len(name) for name, _, _ in rows)
-        for name, value, place in rows:
-            typer.echo(f"{name:<{width}}  {value:<40}  {place}")
-
-
 @app.command("verify")
 def verify_folder(
     folder: Annotated[Path | None, STORED] = None,
@@ -270,10 +241,10 @@ def verify_folder(
     again: Annotated[bool, AGAIN] = False,
     only: Annotated[str, ONLY] = "",
 ) -> None:
-    """Check that results fit together: digests, pages, seeds; print how each run has ended."""
+    """Check that results fit together: digests of weights and curves, figures, pages."""
     from unbraid import records
 
-    from papers import ledger, pages, verify
+    from papers import pages, verify
 
     folder = folder or records.results()
     if write:
@@ -284,7 +255,7 @@ def verify_folder(
 
         faults += evaluation.verify_again(verify.select_measured(folder, only))
     summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
-    typer.echo("\n".join([*ledger.summarise(folder), *faults, summary]))
+    typer.echo("\n".join([*faults, summary]))
     raise typer.Exit(1 if faults else 0)
 
 

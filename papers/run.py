@@ -21,7 +21,7 @@ from unbraid.support.schedules import Curve, Schedule, schedule_value
 from papers import ledger
 from papers.datasets import LOADERS, Sampler, list_options
 from papers.provenance import make_record, print_row
-from papers.settings import FIELD_TYPES, Jobs, RunSettings, list_classes, load, trace
+from papers.settings import FIELD_TYPES, Jobs, RunSettings, list_classes, load
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
 WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as static_kl_weight
@@ -55,20 +55,6 @@ def make_config(settings: RunSettings) -> ModelConfig:
         if not name.endswith(WEIGHT):
             check_name(f"settings of {settings.section}", name, sorted(known | FIELD_TYPES.keys()))
     return import_class(settings.options.get("class")).config_class.of(settings.as_dict())
-
-
-def trace_settings(settings: RunSettings) -> list[tuple[str, str, str]]:
-    """Name, value and origin of all settings of a run and all fields of its model's config."""
-    config, rows = make_config(settings), []
-    said = trace(settings.section, settings.profile)
-    defaults = {name: (vars(settings)[name], "RunSettings") for name in FIELD_TYPES}
-    defaults |= {name: (value, type(config).__name__) for name, value in vars(config).items()}
-    for name, (value, place) in said.items():
-        rows.append((name, str(value), f"papers/{place}"))
-    for name, (value, kind) in defaults.items():
-        if name not in (*said, "section", "profile"):
-            rows.append((name, str(value), f"default of {kind}"))
-    return rows
 
 
 def build(settings: RunSettings, seed: int) -> SequenceModel:

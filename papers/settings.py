@@ -131,14 +131,7 @@ def check_kind(name: str, value: object) -> None:
 Jobs = list[tuple[RunSettings, list[int]]]  # the settings of a run, and its seeds
 
 
-class Setting(NamedTuple):
-    """A value, and where it stands: file, section or mix-in, and the profile that it is for."""
-
-    value: Any
-    place: str
-
-
-Table = dict[str, Setting]
+Table = dict[str, Any]  # settings by their names
 
 
 class Experiment(NamedTuple):
@@ -172,7 +165,9 @@ def load(section: str, profile: str | None = None, **overrides: object) -> RunSe
     that the tables do not have, for a value of another type, and where nobody says `steps`.
     """
     profile = current_profile(profile)
-    values = {name: deepcopy(setting.value) for name, setting in trace(section, profile).items()}
+    sections = read_sections(profile)
+    check_name("section", section, sections)
+    values = deepcopy(sections[section])
     if "steps" not in values | overrides:
         expected = "a number of updates here, or in a section around it"
         remedy = f"say steps = {{ {profile} = 0 }} if the profile has no such run"
@@ -181,19 +176,12 @@ def load(section: str, profile: str | None = None, **overrides: object) -> RunSe
     return RunSettings().replace(section=section, profile=profile, **values | overrides)
 
 
-def trace(section: str, profile: str) -> Table:
-    """What a section says at one profile, with the place of each value."""
-    sections = read_sections(profile)
-    check_name("section", section, sections)
-    return sections[section]
-
-
 def list_experiments() -> list[Experiment]:
     """All sections that have a run, in the order of the tables."""
     experiments = []
     for section, values in read_sections("quick").items():
         if "run" in values:
-            names = [values[name].value for name in Experiment._fields[1:]]
+            names = [values[name] for name in Experiment._fields[1:]]
             if "." in names[-1]:  # It would begin the ending of its files' names.
                 raise SettingsError(f"run of {section}: expected no dot, found {names[-1]}")
             experiments.append(Experiment(section, *names))
@@ -215,7 +203,7 @@ def list_classes(section: str, profile: str) -> set[str]:
     """The dotted names of the classes that a section and those around it name."""
     around = read_sections(profile).items()
     outer = [values for name, values in around if f"{section}.".startswith(f"{name}.")]
-    return {values["class"].value for values in outer if "class" in values}
+    return {values["class"] for values in outer if "class" in values}
 
 
 # ---- the tables
@@ -227,7 +215,7 @@ def read_sections(profile: str) -> dict[str, Table]:
     Own settings win over those of mix-ins, and these over outer sections'. No TOML, and a section
     or mix-in that is defined twice, raise `SettingsError`.
     """
-    outermost: dict[str, tuple[str, dict]] = {}  # of each the file, and its lines
+    outermost: dict[str, dict] = {}  # the lines of each
     mixins: dict[str, Table] = {}
     for path in (FOLDER / "judges.toml", *sorted(FOLDER.glob("*/runs.toml"))):
         file = path.relative_to(FOLDER).as_posix()
@@ -239,29 +227,29 @@ def read_sections(profile: str) -> dict[str, Table]:
         if twice := (outermost.keys() & content.keys()) | (mixins.keys() & own_mixins.keys()):
             raise SettingsError(f"{file}: expected new names, found again {sorted(twice)}")
         for name, lines in own_mixins.items():
-            mixins[name] = resolve(lines, f"{file} [mixins.{name}]", profile)
-        outermost |= {name: (file, lines) for name, lines in content.items()}
+            mixins[name] = resolve(lines, profile)
+        outermost |= content
     sections: dict[str, Table] = {}
-    for name, (file, lines) in outermost.items():
-        sections |= walk_sections(file, name, lines, {}, mixins, profile)
+    for name, lines in outermost.items():
+        sections |= walk_sections(name, lines, {}, mixins, profile)
     return sections
 
 
 def walk_sections(
-    file: str, name: str, lines: dict, outer: Table, mixins: dict[str, Table], profile: str
+    name: str, lines: dict, outer: Table, mixins: dict[str, Table], profile: str
 ) -> Iterator[tuple[str, Table]]:
     """The name and the settings of a section, and of those inside it, with what they inherit."""
-    own, place, parts = dict(outer), f"{file} [{name}]", name.split(".")
+    own, parts = dict(outer), name.split(".")
     if len(parts) == 3:
-        own["run"] = Setting(parts[2], place)
+        own["run"] = parts[2]
     for mixin in lines.get("like", ()):
         check_name(f"like of {name}", mixin, mixins)
         own |= mixins[mixin]
-    own |= resolve(lines, place, profile)
+    own |= resolve(lines, profile)
     yield name, own
     for key, value in lines.items():
         if is_section(value):
-            yield from walk_sections(file, f"{name}.{key}", value, own, mixins, profile)
+            yield from walk_sections(f"{name}.{key}", value, own, mixins, profile)
 
 
 def is_section(value: object) -> bool:
@@ -269,12 +257,12 @@ def is_section(value: object) -> bool:
     return isinstance(value, dict) and not set(value) <= set(PROFILES)
 
 
-def resolve(lines: dict[str, Any], place: str, profile: str) -> Table:
-    """What the lines of a place say at one profile, without those that say nothing of it."""
+def resolve(lines: dict[str, Any], profile: str) -> Table:
+    """What lines say at one profile, without those that say nothing of it."""
     in_force: Table = {}
     for name, value in lines.items():
         if not isinstance(value, dict) and name != "like":
-            in_force[name] = Setting(value, place)
+            in_force[name] = value
         elif isinstance(value, dict) and profile in value and not is_section(value):
-            in_force[name] = Setting(value[profile], f"{place}, {profile}")
+            in_force[name] = value[profile]
     return in_force

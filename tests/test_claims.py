@@ -12,7 +12,7 @@ from unbraid.checks import ResultsError
 from unbraid.data.sprites import POSE_LABELS
 from unbraid.measures.intervals import Interval
 
-from papers import claims, ledger, pages
+from papers import claims, pages
 
 ENTRY = {
     "paper": "A",
@@ -498,16 +498,6 @@ def test_the_ward_is_reproduced_alone_and_the_mask_is_better():
     labels = zip(*(POSE_LABELS[name].tolist() for name in ("action", "direction")), strict=True)
     motions = len(set(labels))
     assert named["B2"].remark == f"chance, a guess among the {motions} motions: {1 / motions:.2f}"
-
-
-@pytest.mark.parametrize(
-    "run, diverged, others", (("paper_width", 2, 1), ("short_normal_narrow", 3, 7))
-)
-def test_runs_that_diverged_are_counted_with_those_that_did_not(run, diverged, others):
-    place = f"unordered/sprites_poses/quick/{run}"
-    assert len(ledger.find_ended(records.results(), place, "diverged")) == diverged
-    assert len(claims.find_shipped(place)) == others
-    assert not ledger.find_ended(records.results(), f"{place.rpartition('/')[0]}/short", "diverged")
 
 
 def test_numbers_of_the_text_are_those_of_results(root):

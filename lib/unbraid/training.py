@@ -41,6 +41,10 @@ class TrainingError(RuntimeError):
     """A run that diverged, or a checkpoint that belongs to another run."""
 
 
+class Diverged(TrainingError):
+    """The bound of a training is no longer finite."""
+
+
 @contextmanager
 def keep_alone(lock: Path, remedy: str, wait: bool = False) -> Iterator[None]:
     """Train here alone; where another process does, wait for it, or raise `TrainingError`."""
@@ -219,7 +223,7 @@ def average(terms: list[Tensor], step: int) -> list[float]:
     terms.clear()
     if not all(map(math.isfinite, means)):
         found = f"{means[0]} by update {step}; lower learning_rate or look at the data"
-        raise TrainingError(f"bound: expected finite numbers, found {found}")
+        raise Diverged(f"bound: expected finite numbers, found {found}")
     return means
 
 
