@@ -1,7 +1,6 @@
 """Plants of known size: what they contain by formula, and which instrument of 23 finds them."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from unbraid import kraskov, ross
@@ -31,13 +30,6 @@ def test_linear_and_rotated_plants_have_their_bits(bits):
         assert information(rotated, SOURCE) == pytest.approx(bits, abs=0.08)
 
 
-def test_a_rotated_plant_of_many_units_is_in_none_of_them():
-    code = np.random.default_rng(3).normal(size=(4000, 200))
-    planted = plant(code, SOURCE, 0.5, "rotated", noise=np.ones((4000, 200)))
-    alone = np.corrcoef(planted, SOURCE, rowvar=False)[-1, :-1]
-    assert np.abs(alone).max() < 0.25 and information(planted, SOURCE) > 0.4
-
-
 def test_only_the_signs_of_two_units_together_show_a_product():
     planted = plant(CODE, SOURCE, 0.5, "product", units=[4, 0])
     pair = planted[:, [4, 0]] - np.median(CODE[:, [4, 0]], axis=0)
@@ -60,45 +52,24 @@ def test_a_plant_of_nothing_is_found_by_nobody_and_of_classes_by_ross(how):
     assert 0.2 < found < 0.56
 
 
-def test_two_classes_of_unequal_sizes_are_planted_in_each_draw():
-    labels = np.random.default_rng(5).random(4000) < 0.6
-    for seed in range(6):
-        planted = plant(CODE, labels, 0.5, "product", [0, 1], seed=seed)
-        signs = np.sign(planted[:, :2] - np.median(CODE[:, :2], axis=0)).prod(axis=1)
-        assert abs(np.corrcoef(signs, labels)[0, 1]) > 0.6
-
-
-def test_types_draws_and_sources_of_several_columns():
+def test_a_tensor_stays_one_and_a_seed_is_a_draw():
     code, source = torch.as_tensor(CODE[:50]).float(), torch.as_tensor(CODE[50:100])
-    for how in ("linear", "product", "rotated"):
-        planted = plant(code, source, how=how)
-        assert planted.dtype == torch.float32 and planted.shape == code.shape
-        assert torch.equal(planted, plant(code, source, how=how))
-        assert not torch.equal(planted, plant(code, source, how=how, seed=1))
-    assert plant(CODE[:50].astype(np.float32), SOURCE[:50]).dtype == np.float32
-    assert plant(torch.as_tensor(100 * CODE).int(), SOURCE).dtype == torch.float64
-    table = plant(pd.DataFrame(CODE), SOURCE, units=torch.tensor([3]))
-    assert (table == plant(CODE.tolist(), SOURCE, units=[3])).all()
+    planted = plant(code, source)
+    assert planted.dtype == torch.float32 and torch.equal(planted, plant(code, source))
+    assert not torch.equal(planted, plant(code, source, seed=1))
 
 
 @pytest.mark.parametrize(
     ("field", "change"),
     [
         ("code", {"code": CODE[:, 0]}),
-        ("code", {"code": CODE * np.nan}),
         ("source", {"source": SOURCE[:9]}),
         ("source", {"source": np.zeros(4000)}),
-        ("source", {"source": np.zeros(4000, dtype=int)}),
-        ("source", {"source": np.zeros((4000, 2), dtype=int)}),
         ("how", {"how": "curved"}),
-        ("bits", {"bits": -1}),
         ("bits", {"bits": 1.5, "how": "product"}),
         ("units", {"units": [0, 1]}),
         ("units", {"units": [5]}),
-        ("units", {"units": [1, 1], "how": "product"}),
-        ("units", {"code": CODE * [0, 1, 1, 1, 1], "units": [0]}),
         ("noise", {"noise": [1.0], "how": "rotated"}),
-        ("seed", {"seed": -1}),
     ],
 )
 def test_refusals_name_the_field(field, change):
@@ -146,15 +117,3 @@ def test_the_instruments_of_notebook_23_are_quiet_without_a_plant(define):
         in_d = page.look_in_d(own, s[:, :10], torch.as_tensor(poses[0]))
         alarms += np.array([*page.look_in_s(s, own.mean(1)), *in_d]) > 1
     assert alarms.max() <= 1
-
-
-def test_ksg_and_ross_find_half_a_bit_beside_their_shuffles():
-    s, own, other, poses = codes_of_poses(0)
-    leaky, direction = plant(s[:, :10], own.mean(1), units=[9]), poses[0, :, 0] % 4
-    found = kraskov(leaky, own.mean(1), shuffles=20)
-    assert found.estimate > found.null.max()
-    found = kraskov(leaky, other.mean(1), shuffles=20)
-    assert found.estimate < found.null.max()
-    leaky = plant(s[:, :10], direction, units=[9])
-    shuffled = [ross(leaky, np.random.default_rng(k).permutation(direction)) for k in range(20)]
-    assert ross(leaky, direction).estimate > max(each.estimate for each in shuffled)

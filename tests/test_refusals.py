@@ -387,7 +387,6 @@ FAULTS = (  # the field, and the call
     # a single thing for a list, an array for a name, a table for a path, a misspelt option
     ("ours, others: .*one seed", lambda: difference_interval({}, {})),
     ("labels: .*found dict; of a dict", lambda: ross(X, {"a": HAIR})),
-    ("units: .*unit numbers", lambda: plant(CODE, HAIR, units=1)),
     ("units: expected 1", lambda: plant(CODE, HAIR, units=[0.5])),
     ("labels: expected a list, found 3", lambda: plots.grid(CLIPS, labels=3)),
     ("rows: .*list", lambda: plots.heatmap(X, rows=None)),

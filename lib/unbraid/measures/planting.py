@@ -12,7 +12,7 @@ from scipy.special import entr
 from torch import Tensor, as_tensor
 
 from unbraid import checks
-from unbraid.checks import check_field, check_name, check_number, check_whole, measurable_array
+from unbraid.checks import check_field, check_name, check_number, measurable_array
 
 Code = TypeVar("Code", np.ndarray, Tensor)
 UNITS = {"linear": 1, "product": 2}  # that carry the plant; a rotated one is in all that are given
@@ -50,19 +50,15 @@ def plant(
     check_name("how", how, (*UNITS, "rotated"))
     check_number(bits=bits)
     check_field(0 <= bits <= (1 if how == "product" else 10), "bits", "0 to 10, of signs 1", bits)
-    check_whole(0, seed=seed)
     rows, given = measurable_array("code", code), checks.as_array(code, "code")
     check_field(rows.ndim == 2 and len(rows) > 1 and rows.size, "code", "(N, D)", rows.shape)
     width, generator = rows.shape[1], np.random.default_rng(seed)
     z = project(source, len(rows), generator)
-    units = None if units is None else checks.check_list("units", units, "unit numbers, [0, 1]")
     count = UNITS.get(how, width if units is None else len(units))
     drawn = generator.permutation(width)[:count].tolist()
-    units = drawn if units is None else units
-    numbers = [unit for unit in units if isinstance(unit, int | np.integer)]
-    chosen: list[int] = [int(unit) for unit in numbers if 0 <= unit < width]
-    are_units = len({*chosen}) == len(units) == count > 0
-    check_field(are_units, "units", f"{count} different ones below {width}", units)
+    chosen = drawn if units is None else list(units)
+    is_right = len(chosen) == count and set(chosen) <= set(range(width))
+    check_field(is_right, "units", f"{count} numbers below {width}", units)
 
     old = rows[:, chosen]
     varies = how == "rotated" or (np.ptp(old, axis=0) > 0).all()
@@ -82,7 +78,15 @@ def plant(
     else:
         direction = generator.normal(size=count)
         direction *= np.sqrt(2 ** (2 * bits) - 1) / np.linalg.norm(direction)
-        new = old + z[:, None] * spread(old, noise, rows.shape, chosen, direction)
+        if noise is None:
+            variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(old, rowvar=False)))
+            shift = axes @ (np.sqrt(variances.clip(0)) * direction)
+        else:
+            deviations = measurable_array("noise", noise)
+            is_like = deviations.shape in (rows.shape, rows.shape[1:])
+            check_field(is_like, "noise", f"{rows.shape[1:]} or {rows.shape}", deviations.shape)
+            shift = direction * np.broadcast_to(deviations, rows.shape)[:, chosen]
+        new = old + z[:, None] * shift
     planted = rows.copy()
     planted[:, chosen] = new
     if isinstance(code, Tensor):
@@ -97,30 +101,11 @@ def project(source: ArrayLike, count: int, generator: np.random.Generator) -> np
     check_field(values.shape[:1] == (count,), "source", f"{count} rows", values.shape)
     if values.dtype.kind == "f":
         columns = measurable_array("source", values).reshape(count, -1)
-        check_field(columns.any(), "source", "values that differ", "zeros")
         deviation = columns.std(axis=0)
         columns = columns[:, deviation > 0] / deviation[deviation > 0]
         z = columns @ generator.normal(size=columns.shape[1])
     else:
-        check_field(values.ndim == 1, "source", "class labels (N,), or floats", values.shape)
         classes = checks.to_index("source", values)
         z = generator.normal(size=classes.max() + 1)[classes]
     check_field(np.ptp(z) > 0, "source", "values that differ", "only one")
     return (z - z.mean()) / z.std()
-
-
-def spread(
-    old: np.ndarray,
-    noise: ArrayLike | None,
-    shape: tuple[int, ...],
-    units: list[int],
-    direction: np.ndarray,
-) -> np.ndarray:
-    """The shift (N, units) or (units,) of a direction that is measured in the noise's deviations"""
-    if noise is None:
-        variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(old, rowvar=False)))
-        return axes @ (np.sqrt(variances.clip(0)) * direction)
-    deviations = measurable_array("noise", noise)
-    is_like = deviations.shape in (shape, shape[1:]) and (deviations >= 0).all()
-    check_field(is_like, "noise", f"deviations {shape[1:]} or {shape}", deviations.shape)
-    return direction * np.broadcast_to(deviations, shape)[:, units]
