@@ -208,6 +208,25 @@ def leakage(
     return ax
 
 
+def calibration(scale: Any, reading: float, ax: Axes | None = None) -> Axes:
+    """What an instrument reads of planted bits, a line a form, and the real reading across.
+
+    scale: of `unbraid.measures.calibration.calibrate`. Shades are the limits of one reading; the
+    grey one is that of no plant.
+    """
+    ax = choose_axes(ax, 5, 3.8)
+    ax.axhspan(scale.null.min(), scale.limit, color="0.9", linewidth=0)
+    for form in scale.curves:
+        bits, mean, low, high = scale.band(form)
+        (line,) = ax.plot(bits, mean, "o-", markersize=4, label=form)
+        ax.fill_between(bits, low, high, color=line.get_color(), alpha=0.1, linewidth=0)
+    ax.axhline(reading, color="black", linewidth=2)
+    ax.text(ax.get_xlim()[1], reading, f"{reading:.2f} read", ha="right", va="bottom")
+    ax.set(xlabel="bits planted", ylabel=f"bits read ({scale.share:.0%} of the {scale.share_of})")
+    ax.legend(fontsize=9)
+    return ax
+
+
 def write_number(value: float, digits: int = 2) -> str:
     """A number with a true minus sign."""
     return f"{value:.{digits}f}".replace("-", "−")
