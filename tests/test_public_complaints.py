@@ -1,14 +1,11 @@
 """Inputs of public complaints: each is read, or refused in a sentence with its remedy."""
 
-import argparse
 import errno
 import os
 import re
 import shutil
 import subprocess
 import time
-import zipfile
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import imageio_ffmpeg
@@ -20,8 +17,7 @@ from unbraid import leakage_matrix, ross
 from unbraid.data import fetch, street
 from unbraid.files import Lasting, hold, write_atomically
 from unbraid.training import keep_alone
-from unbraid_own import arrays, outputs, own_data, own_files, own_tables, tables
-from unbraid_own.__main__ import as_path
+from unbraid_own import own_data, own_files, own_tables, tables
 
 # What a program answers, and what is found wrong with it.
 PROGRAMS = {"ffmpeg version 4.2.2-static": r"4\.2\.2-static", "avconv version 12": "avconv"}
@@ -119,8 +115,6 @@ def test_a_full_disk_under_the_output_does_not_end_the_work(capfd):
 
 
 def test_without_a_home_folder_the_remedy_is_named(monkeypatch, tmp_path):
-    with pytest.raises(argparse.ArgumentTypeError, match="no home for ~nobody-here/a"):
-        as_path("~nobody-here/a")
     monkeypatch.setattr(fetch, "repository_root", lambda: None)
     monkeypatch.delenv("UNBRAID_CACHE", raising=False)
     monkeypatch.setattr(os.path, "expanduser", str)
@@ -185,35 +179,6 @@ def test_lines_that_a_further_column_tells_apart_are_refused_with_the_remedy(tmp
         own_data.load(tmp_path / "long.csv")
     with pytest.raises(ValueError, match=r"header=\[0, 1, 2\]"):
         tables.check_names(["scorer", "net", "net"], "a", None)
-
-
-def test_a_packed_file_is_weighed_before_it_is_unpacked(tmp_path, monkeypatch):
-    path = tmp_path / "codes.npz"
-    np.savez_compressed(path, code=np.zeros((1000, 1000)))
-    free = SimpleNamespace(available=5e6)
-    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
-    with pytest.raises(ValueError, match="at most 5 MB, which are free.*found 8 MB"):
-        arrays.read_arrays(path, "codes")
-    free.available = 9e6
-    assert arrays.read_arrays(path, "codes")["code"].shape == (1000, 1000)
-    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("code.npy", b"")
-    with pytest.raises(ValueError, match="names that differ"):
-        arrays.read_arrays(path, "codes")
-
-
-@pytest.mark.parametrize(
-    "text, is_own",
-    (
-        ('{"made_by": "unbraid_own measure", "x": 1}', True),
-        ('{"mine": "as \\"unbraid_own measure\\" says"}', False),
-        ('{"tools": ["unbraid_own measure"]}', False),
-        ('<!doctype html><p>I ran "unbraid_own measure"', False),
-    ),
-)
-def test_a_file_that_merely_names_the_program_is_not_its_own(text, is_own, tmp_path):
-    (tmp_path / "a").write_text(text)
-    assert outputs.is_made_by(tmp_path / "a", "unbraid_own measure") == is_own
 
 
 def test_wide_arrays_are_refused_in_seconds():

@@ -46,7 +46,7 @@ from unbraid.variants import PublishedSeries
 from unbraid_course import exercises, workshop
 from unbraid_course.tell import tell
 from unbraid_course.watch import watch
-from unbraid_own import arrays, own_data, tables
+from unbraid_own import own_data, tables
 
 from papers.encoded import generation_scores
 from papers.judge import fit_judge
@@ -393,8 +393,6 @@ FAULTS = (  # the field, and the call
     ("name: expected one of", lambda: swap(FACTORS, FACTORS, X)),
     ("split: .*None", lambda: Sequences(FRAMES, split=None)),
     ("labels: .*one for each row", lambda: score_groups(None, CODE, HAIR[:9], PEOPLE)),
-    ("path: .*None", lambda: arrays.read_arrays(None, "codes")),
-    ("path: .*DataFrame", lambda: arrays.read_codes(pd.DataFrame())),
     ("labels: .*DataFrame", lambda: own_data.load(".", labels=pd.DataFrame())),
     ("options: .*did you mean length", lambda: own_data.load(".", lenght=3)),
     ("draw: .*of count, generator", lambda: training.fit(ELEMENT, id, steps=1, batch_size=1)),

@@ -1,362 +1,319 @@
-"""Is my model disentangled? All measures of the course on anybody's codes, in words and figures.
+"""What is in a code? All measures of the course on anybody's codes, in words and figures.
 
-`measure` needs codes and known factors, and no model. Its report shows itself as a table, as JSON
-and as one HTML page.
+`measure` needs codes and known factors, and no model; of two codes it says what differs. Its report
+shows itself as a few lines, as JSON and as one HTML page.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from hashlib import blake2b
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
-from unbraid.checks import (
-    check_field,
-    check_function,
-    check_seed,
-    check_type,
-    number_groups,
-    to_index,
-)
+from unbraid.checks import check_field, check_seed, to_index
 from unbraid.measures import doubts as about
-from unbraid.measures.information import kraskov, ross
-from unbraid.measures.leakage import LeakageMatrix, shuffle_groups
-from unbraid.support.readable import Readable
+from unbraid.measures.calibration import Calibration, calibrate, probe_bits
+from unbraid.measures.information import kraskov_bits, prepare, ross_bits
+from unbraid.measures.leakage import held_out_mask
+from unbraid.measures.reduction import MOST_UNITS, STEPS_READ, reduce_units, summarise_steps
 
-from unbraid_own.arrays import LARGEST_SEED, MADE_BY, Arrays, Named, check_inputs
-from unbraid_own.disentanglement import draw_rows, ross_all, scores
-from unbraid_own.verdict import INPUTS, Probes, Verdict, assign_codes, decide, write
+from unbraid_own import pages, scores, suspicion, verdict
+from unbraid_own.arrays import ONE_GROUP, Arrays, Inputs, Named, check_inputs
 
+MADE_BY = "unbraid measure"  # what files of this command say of themselves
+LARGEST_SEED = 2**32 - 1  # of scikit-learn
+SHARES = {"training": 0.7, "test": 0.3}  # of the rows, or of the groups
+MOST_LINES = 12  # on a terminal
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
-SHUFFLED_ROWS = 2000  # at most behind a score of shuffled factors
-FEWER_TREES = 8  # of their forests, where a small number is all that is asked for
+NULLS = 10  # estimates with a factor shuffled
+CALIBRATION_DRAWS = 3  # of each amount that is planted
+UNITS_SHOWN = 3  # of each factor
 MOST_CLASSES = 20  # of whole numbers: more may be measured
-ALIKE = 0.9  # the least share of rows with equal codes that have equal factors, of copies
-ROWS = "more rows of each class"
-GAPS = f"two units, classes alone as factors, and {ROWS}"
-ACTIVE_ROWS = "two codes, or units, that contain information"
-MEANING = {  # of each score, and what it cannot be told without
-    "disentanglement": ("DCI: each code is important for one factor only", "two factors"),
-    "completeness": ("DCI: each factor is predicted from one code only", "two codes, or units"),
-    "informativeness": ("DCI: how well forests predict the factors from all codes", ROWS),
-    "gap": ("MIG: the best unit is ahead of the second in information, by entropy", GAPS),
-    "separation": ("SAP: the best unit is ahead of the second best in accuracy", GAPS),
-    "modularity": ("InfoM: the information in each code is about one factor", "two factors"),
-    "compactness": ("InfoC: the information on each factor is in one code", ACTIVE_ROWS),
-    "explicitness": ("InfoE: the share of entropy that a linear classifier reads", ROWS),
-}
-OF_UNITS = ("gap", "separation")  # There is no gap between a code and its own units.
+DCI = ("disentanglement", "completeness", "informativeness")
 
-Bits = dict[str, dict[str, tuple[float, float]]]  # by code, factor: bits, and most if shuffled
-Pair = dict[str, tuple[float, float]]  # by score: its value, and with shuffled factors; or NaN
+Rows = list[tuple[str, ...]]  # of a table
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Report(Readable):
+@dataclass(frozen=True, eq=False)
+class Report:
     """What `measure` has found."""
 
-    rows: tuple[int, int]  # sequences that are measured, and how many of them are predicted
-    count: int  # of what is independent
-    unit: str  # of which these are: "sequences", "different sequences" or "groups"
-    kinds: dict[str, str]  # by factor: "4 classes" or "continuous"
-    constants: dict[str, float]  # by factor: accuracy of the best constant; NaN if continuous
+    findings: list[str]  # what is wrong with the files, then the verdict
+    sample: str
     own: dict[str, tuple[str, ...]]  # by factor: the codes that may hold it; none if unknown
-    linear: LeakageMatrix
-    nonlinear: LeakageMatrix
-    verdict: Verdict
-    doubts: list[str]  # on rows, on estimates of information, on the kinds of factors
-    bits: Bits = field(default_factory=dict)
-    by_code: Pair = field(default_factory=dict)
-    by_unit: Pair = field(default_factory=dict)
+    cells: dict[str, dict[str, verdict.Cell]]  # by factor, by code: the best probe
+    leaks: list[verdict.Pair]
+    probes: verdict.Probes
+    doubts: list[str]
+    factors: Rows  # a row per factor: its kind, and where it should be
+    bits: Rows  # a row per factor, a column per code
+    calibrations: dict[str, tuple[str, float, Calibration]]  # by code: a factor, its reading
+    units: Rows  # a row per factor: the units that tell most of it, and MIG
+    dci: dict[str, float]
+    second: Report | None = None
+    differences: dict[str, dict[str, verdict.Difference]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)  # of the command
 
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """The verdict in sentences, then one per factor."""
-        return (*self.verdict.findings, *self.verdict.each)
-
-    @property
-    def sample(self) -> str:
-        """Which rows the verdict is about."""
-        rows, tested = self.rows
-        groups = f" in {self.count} groups" if self.unit == "groups" else ""
-        known = f"{rows} {self.unit if not groups else 'sequences'}{groups}"
-        return f"Sample: {known}; probes learn from {rows - tested} and are tested on {tested}."
-
-    def factor_table(self) -> list[tuple[str, ...]]:
-        """A row for each factor: what it is, and where it should be."""
-        rows: list[tuple[str, ...]] = [("factor", "kind", "best constant", "should be in")]
-        for name, kind in self.kinds.items():
-            constant = self.constants[name]
-            shown = f"{constant:.2f}" if np.isfinite(constant) else "R² 0"
-            rows.append((name, kind, shown, " or ".join(self.own[name]) or "?"))
-        return rows
-
-    def information_table(self) -> list[tuple[str, ...]]:
-        """A row for each factor: the bits that it shares with each code."""
-        rows = [("bits", *self.bits)]
-        for name in next(iter(self.bits.values()), ()):
-            pairs = [cells[name] for cells in self.bits.values()]
-            rows.append((name, *(f"{bits:.2f} (shuffled {null:.2f})" for bits, null in pairs)))
-        return rows
-
-    def score_table(self) -> list[tuple[str, ...]]:
-        """A row for each score, of codes and of units."""
-        each = ("by code", "shuffled", "by unit", "shuffled")
-        rows: list[tuple[str, ...]] = [("score", *each, "meaning")]
-        for name in self.by_code:
-            meaning, values = MEANING[name][0], (*self.by_code[name], *self.by_unit[name])
-            cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in values]
-            score, _, meaning = meaning.partition(": ")
-            rows.append((f"{score} {name}", *cells, meaning))
-        return rows
-
-    def absent_scores(self) -> list[str]:
-        """A sentence on each score that is not available, and why."""
-        pairs = itertools.product((("code", self.by_code), ("unit", self.by_unit)), MEANING.items())
-        return [
-            f"{meaning.partition(':')[0]} {name} by {kind} is not available: it needs {needed}."
-            for (kind, found), (name, (meaning, needed)) in pairs
-            if name in found and np.isnan(found[name][0])
-            if not (kind == "code" and name in OF_UNITS)
-        ]
-
-    def table(self) -> list[tuple[str, ...]]:
-        """The verdict, a row for each code and factor, and a row for each score."""
-        return [*self.verdict_table(), *self.rest_table()]
-
-    def verdict_table(self) -> list[tuple[str, ...]]:
-        """The verdict, and what probes read, which it follows from."""
-        rows: list[tuple[str, ...]] = [("found", sentence) for sentence in self.findings]
-        rows += [("sample", self.sample.partition(": ")[2]), *self.factor_table()]
-        rows.append(("Skills of probes: 0 is chance, 1 is perfect.",))
-        return [*rows, *self.linear.table(), *self.nonlinear.table()]
-
-    def rest_table(self) -> list[tuple[str, ...]]:
-        """What takes longer: bits, scores, and the doubts."""
-        rows = self.information_table()
-        rows += [row[:-1] for row in self.score_table()]  # The page alone says what they mean.
-        return [*rows, *(("doubt", doubt) for doubt in self.doubts)]
+    def lines(self, page: object) -> list[str]:
+        """What a terminal shows, in at most twelve lines."""
+        rows = [("0 chance, 1 perfect", *self.probes.codes)]
+        for name, cells in self.cells.items():
+            rows.append((name, *(f"{cell}{'*' * cell.is_read}" for cell in cells.values())))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        said = self.findings[: MOST_LINES // 2]
+        room = MOST_LINES - len(said) - 1
+        if len(table) > room:
+            table[room - 1 :] = [f"... {len(table) - room + 1} factors more"]
+        return [*said, *table, f"The page has the rest: {page}"]
 
     def as_json(self) -> str:
         """Everything, as JSON; NaN becomes null."""
-        known = {"made_by": MADE_BY, "findings": self.findings} | asdict(self)
-        text = json.dumps(known, default=lambda value: value.tolist())
+        text = json.dumps({"made_by": MADE_BY} | as_plain(self), default=as_plain)
         without_nan = json.loads(text, parse_constant=lambda _: None)
         return json.dumps(without_nan, indent=1, ensure_ascii=False)
 
-    def as_html(self) -> str:
-        """One page with figures, which needs no other file."""
-        from unbraid_own import pages  # imported lazily, because figures need matplotlib
+    def as_html(self, title: str = "What is in the code?", top: str = "", bottom: str = "") -> str:
+        """One page with figures, which needs no other file.
 
-        shown = {"made_by": MADE_BY, "rows": SHUFFLED_ROWS, "write": write}
+        top: Markup above the matrix; bottom: below all folds.
+        """
+        figures = {code: draw_calibration(*each) for code, each in self.calibrations.items()}
+        shown: dict[str, Any] = {"title": title, "top": top, "bottom": bottom, "made_by": MADE_BY}
+        shown |= {"steps_read": STEPS_READ, "calibrations": figures}
         return pages.render("measure.html.j2", report=self, **shown)
 
 
+def as_plain(value: Any) -> Any:
+    """What JSON has, of an array or a dataclass; of probes the matrices."""
+    if isinstance(value, verdict.Probes):
+        return value.matrices
+    if is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
+    return value.tolist()
+
+
+@threadpool_limits.wrap(limits=1)
 def measure(
     codes: Named,
     factors: Named,
     *,
+    other: Named | None = None,
     dynamic: Sequence[str] | None = None,
     groups: ArrayLike | None = None,
+    names: tuple[str, str] = ("the first code", "the second"),
     seed: int = 0,
-    on_verdict: Callable[[Report], object] | None = None,
 ) -> Report:
-    """Measure named codes against known factors.
+    """Measure named codes against known factors, and compare them with those of another encoder.
 
-    codes: name -> (N, D), one a sequence, or (N, T, d), one a step.
+    codes, other: name -> (N, D), one a sequence, or (N, T, d), one a step.
     factors: name -> (N,), or (N, T) of the steps; integers, booleans and strings are classes,
         floats are continuous.
     dynamic: the factors that codes of steps should hold, and others should not; () for none. By
-        default nothing is concluded on factors (N,). Factors (N, T) are dynamic without being
-        named, unless they never change within a sequence.
+        default no leak of factors (N,) is judged. Factors (N, T) are dynamic without being named.
     groups: (N,), such as the person of each sequence: a split keeps a group together, limits are
-        those of other groups, and whole groups are shuffled. Without it, each row stands for
-        itself, and of rows that are exact copies one is taken.
-    on_verdict: is called with the report as soon as it has the verdict, before bits and scores.
+        those of other groups, and whole groups are shuffled. Groups of one row each say that rows
+        are independent; without any, copies are looked for and kept together.
+    names: of both codes, in sentences.
 
-    Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
-    alone. Raises ValueError, with its name, for an array that cannot be measured.
-    """
-    if on_verdict is not None:
-        check_function("report", on_verdict=on_verdict)
-    report, flat, still, numbers = judge(codes, factors, dynamic=dynamic, groups=groups, seed=seed)
-    if on_verdict:
-        on_verdict(report)
-    if not still:
-        return report
-    given = None if groups is None else numbers
-    with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
-        warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.
-        scored = pool.submit(score, flat, still, numbers, seed)
-        bits, of_bits = pool.submit(estimate_information, flat, still, seed, given).result()
-        by_code, by_unit, lacking = scored.result()
-    doubts = [*report.doubts, *lacking, *of_bits]
-    return replace(report, bits=bits, doubts=doubts, by_code=by_code, by_unit=by_unit)
-
-
-def judge(
-    codes: Named,
-    factors: Named,
-    *,
-    dynamic: Sequence[str] | None = None,
-    groups: ArrayLike | None = None,
-    seed: int = 0,
-) -> tuple[Report, Arrays, Arrays, np.ndarray]:
-    """The report with the verdict, and without bits and scores; see `measure`.
-
-    Also what these are measured from: codes (N, D), factors (N,), and the groups of the rows.
+    Raises ValueError, with its name, for an array that cannot be measured, and for a factor that
+    looks like a group while none is given.
     """
     check_seed(seed, LARGEST_SEED)
-    check_type((Iterable, type(None)), dynamic=dynamic)
-    arrays, known = check_inputs(codes, factors, dynamic, groups)
-    own = assign_codes(arrays, known, dynamic)
-    inputs = {name: code for name, code in arrays.items() if INPUTS.fullmatch(name)}
-    check_field(len(inputs) < len(arrays), "codes", "a code beside the inputs", [*arrays])
-    for name, values in inputs.items():
-        check_field(values.ndim == 2, f"code {name!r}", "inputs (N, P)", values.shape)
-    made = {name: code for name, code in arrays.items() if name not in inputs}
-    doubts = about.doubt_index(made)
-    for name, code in made.items():
-        ends = about.doubt_padding(code if code.ndim == 3 else [], "Cut all to one length")
-        doubts += [f"{name}: {each}" for each in ends]
-    unit = "sequences" if groups is None else "groups"
-    is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
-    if is_copy.any():
-        unit = "different sequences"
-        copies = f"{is_copy.sum()} of {len(is_copy)} rows are exact copies of others, in codes and"
-        remedy = "each is taken once (if they are sequences of their own, name groups)"
-        doubts.append(f"{copies} factors: {remedy}")
-        arrays = {name: code[~is_copy] for name, code in arrays.items()}
-        known = {name: values[~is_copy] for name, values in known.items()}
-        check_inputs(arrays, known, dynamic)
-    numbers = number_groups("groups", groups, len(next(iter(arrays.values()))))
-    kinds, constants = {}, {}
-    for name, values in known.items():
-        kinds[name], constants[name], said = describe_factor(name, values)
-        is_matrix = values.ndim == 2 and all(code.ndim == 2 for code in arrays.values())
-        doubts += [*said, *([about.doubt_matrix(name, values)] if is_matrix else [])]
-    count = int(numbers.max()) + 1
-    with warnings.catch_warnings(), threadpool_limits(1):
+    inputs = check_inputs(codes, factors, dynamic, groups)
+    if inputs.groups is None and (says := suspicion.find_group(inputs.given)):
+        raise ValueError(says)
+    suspicions, inputs = suspicion.suspect(inputs)
+    held_out, uneven = draw_test(inputs, seed)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.
-        probes = Probes(arrays, known, own, numbers, seed)
-        verdict = decide(probes, count, unit)
-    rows = len(numbers), int(probes.held_out.sum())
-    linear, nonlinear = probes.matrices
-    doubts += linear.doubts
-    report = Report(rows, count, unit, kinds, constants, own, linear, nonlinear, verdict, doubts)
-    flat = {name: arrays[name] for name in arrays if name not in inputs}
-    flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in flat.items()}
-    still = {name: values for name, values in known.items() if values.ndim == 1}
-    return report, flat, still, numbers
+        report = read(inputs, dynamic, held_out, seed)
+        report.findings[:0] = [*suspicions, *uneven]
+        if other is None:
+            return report
+        rival = replace(inputs, codes=check_inputs(match(other, inputs.codes), factors).codes)
+        second = read(rival, dynamic, held_out, seed)
+    differences = verdict.compare_codes(report.probes, second.probes)
+    findings = [verdict.describe_differences(differences, names)]
+    for name, each in zip(names, (report, second), strict=True):
+        findings += [f"{name}: {said}" for said in each.findings]
+    return replace(report, findings=findings, second=second, differences=differences)
 
 
-def describe_factor(name: str, values: np.ndarray) -> tuple[str, float, list[str]]:
-    """The kind of a factor in words, the share of its most frequent class, and doubts."""
-    doubts = about.doubt_factor(name, values)
-    if values.dtype.kind == "f":
-        is_odd = any(about.WHOLE in doubt for doubt in doubts)
-        return "continuous" + ", or classes?" * is_odd, float("nan"), doubts
-    classes, sizes = np.unique(values, return_counts=True)
-    is_many = len(classes) > MOST_CLASSES and values.dtype.kind in "iu"
-    found, share = f"{name}: its {len(classes)} whole", float(sizes.max() / values.size)
-    doubt = f"{found} numbers are read as classes; write them with a decimal point if measured"
-    return f"{len(classes)} classes", share, [*[doubt] * is_many, *doubts]
+def match(other: Named, codes: Arrays) -> Named:
+    """The codes of a second encoder under the names of the first; a single one may have its own."""
+    if len(other) == len(codes) == 1:
+        other = dict(zip(codes, other.values(), strict=True))
+    axes = [{name: np.ndim(code) for name, code in each.items()} for each in (other, codes)]
+    check_field(axes[0] == axes[1], "other codes", f"names and axes {axes[1]}", axes[0])
+    return {name: other[name] for name in codes}
 
 
-# ---- rows
+def draw_test(inputs: Inputs, seed: int) -> tuple[np.ndarray, list[str]]:
+    """The rows (N,) that probes are tested on, and what is wrong with such a split."""
+    values = [as_numbers(each) for each in inputs.factors.values()]
+    rows = np.arange(len(values[0]))
+    if inputs.groups is None:
+        random = np.random.default_rng(seed)
+        return held_out_mask(SHARES["test"], rows, random, values), []
+    parts = suspicion.draw_parts(SHARES, values, inputs.groups, seed)
+    return np.isin(rows, parts["test"]), suspicion.doubt_parts(parts, SHARES)
 
 
-def find_copies(codes: Arrays, factors: Arrays) -> np.ndarray:
-    """Which rows (N,) are exact copies of an earlier one, in codes and in factors.
-
-    Codes that take few values, such as the entries of a code book, come again by chance: none of
-    their rows is taken for a copy.
-    """
-    count = len(next(iter(codes.values())))
-    units = np.hstack([code.reshape(count, -1) for code in codes.values()])  # (N, P)
-    columns = [to_index(name, values).reshape(count, -1) for name, values in factors.items()]
-    of_codes = to_index("rows", [blake2b(row, digest_size=16).digest() for row in units])
-    rows = np.hstack([of_codes[:, None], *columns])
-    is_copy, different = np.ones(count, bool), of_codes.max() + 1
-    is_copy[np.unique(rows, axis=0, return_index=True)[1]] = False
-    # Where codes come again by chance, other factors stand beside them.
-    is_alike = is_copy.sum() >= ALIKE * (count - different)
-    fewest = max(MOST_CLASSES, different / 2)
-    is_fine = (len(np.unique(unit)) > fewest and (unit % 1).any() for unit in units.T)
-    return is_copy if is_copy.any() and is_alike and any(is_fine) else np.zeros(count, bool)
+def as_numbers(values: np.ndarray) -> np.ndarray:
+    """Floats as they are, classes as their numbers."""
+    return values if values.dtype.kind == "f" else to_index("factor", values).reshape(values.shape)
 
 
-# ---- measures
+def read(inputs: Inputs, dynamic: Sequence[str] | None, held_out: np.ndarray, seed: int) -> Report:
+    """The report on one set of codes, on one split of the rows."""
+    codes, factors, doubts = {}, inputs.factors, about.doubt_index(inputs.codes)
+    for name, code in inputs.codes.items():
+        codes[name], share = reduce_units(code, ~held_out, seed=seed)
+        if share < 1:
+            says = (
+                f"{name}: of its {code.shape[-1]} units {MOST_UNITS} principal components are read"
+            )
+            doubts.append(f"{says}, fitted on training rows ({share:.0%} of the variance)")
+    own = verdict.assign_codes(codes, factors, dynamic)
+    count, unit = len(held_out), "sequences" if inputs.groups is None else "groups"
+    numbers = np.arange(count) if inputs.groups is None else inputs.groups
+    probes = verdict.Probes(codes, factors, numbers, held_out, seed)
+    findings, leaks = verdict.decide(probes, own, int(numbers.max()) + 1, unit)
+    left_out = {name: why for name, why in inputs.left_out.items() if why != ONE_GROUP}
+    findings += [f"{name} is left out: {why}." for name, why in left_out.items()]
+    doubts += probes.matrices[0].doubts
+    table: Rows = [("factor", "kind", "should be in")]
+    for name, values in factors.items():
+        doubts += about.doubt_factor(name, values)
+        kinds = len(np.unique(values))
+        if kinds > MOST_CLASSES and values.dtype.kind in "iu":
+            says = f"{name}: its {kinds} whole numbers are read as classes"
+            doubts.append(f"{says}; give floats, if they are measured")
+        kind = "measured" if values.dtype.kind == "f" else f"{kinds} classes"
+        table.append((name, kind, " or ".join(own[name]) or "?"))
+
+    still = {name: values for name, values in factors.items() if values.ndim == 1}
+    rows = draw_rows(inputs.groups, count, seed)
+    known = {name: values[rows] for name, values in still.items()}
+    some = {name: reduce_units(summarise_steps(code[rows])).code for name, code in codes.items()}
+    units, dci = tabulate_units(codes, still, held_out, seed)
+    where = f" in {numbers.max() + 1} groups" if unit == "groups" else ""
+    return Report(
+        findings=findings,
+        sample=f"{count} sequences{where}, {held_out.sum()} of which test what probes learn.",
+        own=own,
+        cells=probes.cells,
+        leaks=leaks,
+        probes=probes,
+        doubts=doubts,
+        factors=table,
+        bits=tabulate_bits(some, known, seed),
+        calibrations=calibrate_codes(some, known, probes, own, seed),
+        units=units,
+        dci=dci,
+    )
 
 
-def estimate_information(
-    codes: Arrays, factors: Arrays, seed: int, groups: np.ndarray | None = None
-) -> tuple[Bits, list[str]]:
-    """Bits between each code (N, D) and each factor (N,), and doubts.
-
-    They are those of about 1000 rows, or of one row of each group, since neighbours are counted.
-    """
-    bits: Bits = {}
-    said: dict[str, list[str]] = {}
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(next(iter(factors.values()))))
-    rows = draw_rows([*factors.values()], INFORMATION_ROWS, order)
-    if groups is not None and len(np.unique(groups)) < len(groups):
-        rows = order[np.sort(np.unique(groups[order], return_index=True)[1])]
-    for name, code in codes.items():
-        code, bits[name] = code[rows][:, np.ptp(code[rows], axis=0) > 0], {}
-        for factor, values in factors.items():
-            bits[name][factor], doubts = estimate_cell(code, values[rows], random)
-            for doubt in doubts:
-                said.setdefault(f"bits of {name}: {doubt}", []).append(factor)
-    texts = (text.replace(": ", f" and {', '.join(names)}: ", 1) for text, names in said.items())
-    return bits, list(texts)
+# ---- bits
 
 
-def estimate_cell(
-    code: np.ndarray, values: np.ndarray, random: np.random.Generator
-) -> tuple[tuple[float, float], tuple[str, ...]]:
-    """Bits between a code and a factor, the largest of ten estimates with it shuffled, doubts."""
-    orders, classes = [random.permutation(len(values)) for _ in range(10)], to_index("", values)
-    if not code.size:
-        return (0.0, 0.0), ()
-    if (np.bincount(classes) > (values.dtype.kind != "f")).sum() < 2:
-        return (np.nan, np.nan), ("fewer than two classes have two rows or groups; bring more",)
-    if values.dtype.kind == "f":
-        found = kraskov(code, values)
-        null = [kraskov(code, values[order]).estimate for order in orders]
-    else:
-        found, null = ross(code, classes), ross_all(code, [classes[order] for order in orders])
-    # Of a factor of few whole values it was said already, by its name.
-    return (found.estimate, max(null)), tuple(d for d in found.doubts if "y: its" not in d)
+def draw_rows(groups: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+    """Some rows, or one of each group, whose neighbours are counted."""
+    order = np.random.default_rng(seed).permutation(count)
+    if groups is not None:
+        order = order[np.sort(np.unique(groups[order], return_index=True)[1])]
+    return order[:INFORMATION_ROWS]
 
 
-def score(
-    codes: Arrays, factors: Arrays, groups: np.ndarray, seed: int
-) -> tuple[Pair, Pair, list[str]]:
-    """All scores, by code and by unit, beside those of shuffled factors; and doubts."""
-    random = np.random.default_rng(seed)
-    rows = draw_rows([*factors.values()], SHUFFLED_ROWS, random.permutation(len(groups)))
-    order = shuffle_groups(to_index("groups", groups[rows]), random)
-    some = {name: code[rows] for name, code in codes.items()}
-    others = {name: values[rows][order] for name, values in factors.items()}
-    whole = scores(codes, factors, groups=groups, seed=seed)
-    floor = scores(some, others, groups=groups[rows], trees=FEWER_TREES, seed=seed)
+def read_bits(code: np.ndarray, *columns: np.ndarray) -> list[float]:
+    """Bits between a code (N, D) and factors (N,) of one kind, by nearest neighbours."""
+    x, noise = code[:, np.ptp(code, axis=0) > 0], np.random.default_rng(0)
+    if not x.size:
+        return [0.0] * len(columns)
+    x = prepare(x, 1e-10, noise, raw=False)
+    if columns[0].dtype.kind == "f":
+        return [kraskov_bits(x, prepare(y[:, None], 1e-10, noise, raw=False), 3) for y in columns]
+    return ross_bits(x, [to_index("factor", y) for y in columns], 3)
 
-    has_gaps = all(values.dtype.kind != "f" for values in factors.values())
-    by_code, by_unit = {}, {}
-    for name in MEANING:
-        is_told = has_gaps or name not in OF_UNITS
-        pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(whole, floor, strict=True)]
-        by_code[name] = pairs[0] if name not in OF_UNITS else (np.nan, np.nan)
-        by_unit[name] = pairs[1] if is_told else (np.nan, np.nan)
-    return by_code, by_unit, list(whole[0].doubts)
+
+def tabulate_bits(codes: Arrays, factors: Arrays, seed: int) -> Rows:
+    """A row per factor: bits in each code, the most of shuffled ones, and the probe's bound."""
+    random, rows = np.random.default_rng(seed), [("bits", *codes)]
+    for name, values in factors.items():
+        cells = []
+        for code in codes.values():
+            orders = (random.permutation(len(values)) for _ in range(NULLS))
+            bits, *null = read_bits(code, values, *(values[order] for order in orders))
+            cell = f"{bits:.2f} (shuffled {max(null):.2f}"
+            if values.dtype.kind != "f":
+                least = probe_bits(code, values, seed=seed)
+                cell += f"; a probe reads {least.mean:.2f} [{least.low:.2f}, {least.high:.2f}]"
+            cells.append(f"{cell})")
+        rows.append((name, *cells))
+    return rows
+
+
+def calibrate_codes(
+    codes: Arrays,
+    factors: Arrays,
+    probes: verdict.Probes,
+    own: dict[str, tuple[str, ...]],
+    seed: int,
+) -> dict[str, tuple[str, float, Calibration]]:
+    """Of each code: the classes that are least surely in it, their reading, and the curves."""
+    found = {}
+    names = [name for name, values in factors.items() if values.dtype.kind != "f"]
+    for code, x in codes.items() if names else ():
+        foreign = [name for name in names if own[name] and code not in own[name]]
+        name = min(foreign or names, key=lambda name: probes.cells[name][code].value)
+        curves = calibrate(
+            x, factors[name], lambda x, y: read_bits(x, y)[0], draws=CALIBRATION_DRAWS, seed=seed
+        )
+        found[code] = name, read_bits(x, factors[name])[0], curves
+    return found
+
+
+@pages.course_style()
+def draw_calibration(
+    name: str, reading: float, curves: Calibration
+) -> tuple[pages.Picture, list[str]]:
+    """Bits read over bits planted, a curve a form, and the reading with its range for each form."""
+    figure, ax = pages.new_figure(5.6, 3.4)
+    for form in curves.curves:
+        planted, mean, *_ = curves.band(form)
+        ax.plot(planted, mean, marker=".", label=form)
+    ax.axhline(curves.null.max(), color="0.6", linestyle=":", label="the most that chance reads")
+    ax.axhline(reading, color="black", linewidth=1, label="the real code")
+    ax.set(xlabel="bits planted", ylabel="bits read")
+    ax.legend(fontsize=8)
+    alt = f"Bits read over bits planted, in {len(curves.curves)} forms, and those of the real code"
+    return pages.draw(figure, alt), [f"{name}, {said}" for said in curves.say(reading)]
+
+
+# ---- units
+
+
+def tabulate_units(
+    codes: Arrays, factors: Arrays, held_out: np.ndarray, seed: int
+) -> tuple[Rows, dict[str, float]]:
+    """A row per factor: the units that tell most of it, and MIG; and DCI of all units."""
+    if not factors:
+        return [], {}
+    flat = {name: summarise_steps(code) for name, code in codes.items()}
+    names = [f"{name} {number}" for name, code in flat.items() for number in range(code.shape[1])]
+    units, columns = np.hstack([*flat.values()]), [as_numbers(each) for each in factors.values()]
+    shares, gaps = scores.map_units(units, columns)
+    rows: Rows = [("factor", "units that tell most of it, and the share of its entropy", "MIG")]
+    for name, share, gap in zip(factors, shares.T, gaps, strict=True):
+        best = np.argsort(-share)[:UNITS_SHOWN]
+        listed = ", ".join(f"{names[unit]} ({share[unit]:.2f})" for unit in best)
+        rows.append((name, listed, f"{gap:.2f}"))
+    importance, skills = scores.importances(units, columns, held_out, seed=seed)
+    both = [scores.disentanglement(each) for each in (importance, importance.T)]
+    return rows, dict(zip(DCI, (*both, float(skills.mean())), strict=True))

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import base64
 import io
-import textwrap
 from functools import partial
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib import font_manager
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -24,16 +22,9 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-# Until a block or a function ends; a reader's own matplotlibrc does not change a page.
-FAMILIES = (
-    "Noto Sans CJK SC",
-    "WenQuanYi Zen Hei",
-    "Microsoft YaHei",
-    "PingFang SC",
-    "Malgun Gothic",
-)
-FONTS = {"font.family": ["DejaVu Sans", *(set(FAMILIES) & set(font_manager.get_font_names()))]}
-course_style = partial(plt.style.context, ["default", "unbraid.unbraid", FONTS])
+# Until a block or a function ends; a reader's own matplotlibrc does not change a page. Names of
+# labels stand in the text of a page, whose fonts know more letters than those of a figure.
+course_style = partial(plt.style.context, ["default", "unbraid.unbraid"])
 
 
 class Picture(NamedTuple):
@@ -72,8 +63,3 @@ def draw(figure: Figure, alt: str) -> Picture:
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=200)
     return embed(Image.open(png), alt, 2)
-
-
-def wrap(text: str, width: int = 18) -> str:
-    """Text for a figure in lines of so many letters; a dollar does not begin mathematics."""
-    return textwrap.fill(text, width).replace("$", r"\$")

@@ -1,56 +1,44 @@
-"""The verdict on codes, one for both commands: what predicts each factor, beside its baselines.
-
-A baseline is no code: the inputs that a code reads, the mean of the inputs, or the factors that a
-code should contain, where others depend on them in the data. A code that predicts a factor no
-better than such a baseline does not leak it.
-"""
+"""The verdict on codes: what predicts each factor, what leaks, and what two codes differ in."""
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from scipy.stats import binomtest
 from unbraid.checks import to_index
 from unbraid.measures import leakage
-from unbraid.measures.leakage import POOLINGS, Factor, LeakageMatrix
+from unbraid.measures.intervals import ratio_limits
+from unbraid.measures.leakage import POOLINGS, Factor
 
 from unbraid_own.arrays import Arrays
-from unbraid_own.scores import as_classes, count_nats
 
-FEWEST_SEQUENCES = 80  # or groups, for a verdict
-TEST = 0.3  # of the rows, or of the groups
+FEWEST = 80  # sequences, or groups, for a verdict
 SIGNIFICANCE = 0.01  # the chance that any cell of a matrix counts as read where none is
-HINT = 0.05  # the p-value up to which a linear probe may have read what another reads surely
+SURE = 0.05  # the same of the differences of two codes
 SMALLEST_SKILL = 0.05  # of a leak, however small its p-value is
-FEWEST_PERMUTATIONS = 1999  # of the factors: enough to correct for 20 cells
-MOST_PERMUTATIONS = 9999  # enough for 100 cells; more would take much time and memory
-FLIPS = 9999  # draws of signs behind a comparison
-SHUFFLES = 999  # behind the bits that two factors share
-INPUTS = re.compile(r"inputs(?:_(.+)_(frame|step|window)|_.+)?")  # arrays that are no codes
-PROBES = ("linear", "nonlinear", "forest")  # that read a baseline
-# As readable as a code is made by a network, inputs are to trees at best.
-FOREST: dict[str, Any] = {"n_estimators": 100, "min_samples_leaf": 2, "random_state": 0}
-leakage.PROBES["forest", "classes"] = lambda width: RandomForestClassifier(**FOREST)
-leakage.PROBES["forest", "continuous"] = lambda width: RandomForestRegressor(**FOREST)
+LARGE = 0.5  # of a leak that limits leave room for: then nothing is decided
+FEWEST_PERMUTATIONS, MOST_PERMUTATIONS = 1999, 9999  # of the factors: for 20 cells, and for 100
+FLIPS, DRAWS = 9999, 1000  # of signs behind a p-value, of test groups behind an interval
+PROBES = ("linear", "nonlinear")
+CURE = "a smaller code, or one that is shared by all steps, may lose it (notebook 42)"
+ORDER = "are the rows of all files in one order (a loader that shuffles, a batch that is dropped)?"
 
 Pair = tuple[str, str]  # a code and a factor
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The best probe of a code, or of inputs, for a factor."""
+    """The best probe of a code for a factor."""
 
     value: float
     low: float
     high: float
-    is_read: bool  # surely, corrected for the number of cells, and above 0 within the limits
+    is_read: bool  # surely, corrected for the number of cells, and above 0 within limits
     row: str  # of the matrix, with the pooling
     probe: str
 
@@ -59,335 +47,244 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What is concluded, in sentences, and what from."""
+class Difference:
+    """The skill of a first code less that of a second one for a factor, in the same test rows."""
 
-    findings: list[str]
-    each: list[str]  # a sentence per factor
-    leaks: list[Pair]
-    cells: dict[str, dict[str, Cell]]  # by factor, by code or inputs
+    value: float
+    low: float
+    high: float
+    is_sure: bool  # corrected for the number of differences in the table
+
+    def __str__(self) -> str:
+        return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}]{'*' * self.is_sure}"
 
 
-@dataclass
 class Probes:
-    """Probes of codes and of inputs for factors, on one split of the rows.
+    """Probes of codes for factors, on one split of the rows.
 
-    own: by factor the codes that may hold it, none if unknown. numbers: groups of the rows (N,).
+    numbers: groups of the rows (N,). held_out: the test rows, a mask (N,). cells: by factor, by
+    code. Codes of steps are pooled in every way, because their mean over time can hide what a step
+    tells, and a step what all steps tell together.
     """
 
-    arrays: Arrays
-    factors: Arrays
-    own: Mapping[str, Collection[str]]
-    numbers: np.ndarray
-    seed: int
-    matrices: list[LeakageMatrix] = field(init=False)  # linear, non-linear
-
-    def __post_init__(self) -> None:
-        # Codes of steps are pooled in every way, because their mean over time can hide what a step
-        # tells, and a step what all steps tell together.
-        poolings = tuple(POOLINGS)
-        self.rows, self.targets = leakage.parse_inputs(self.arrays, self.factors, poolings)
-        values = [target.values for target in self.targets.values()]
-        random = np.random.default_rng(np.random.SeedSequence(self.seed).spawn(1)[0])
-        self.held_out = leakage.held_out_mask(TEST, self.numbers, random, values)
-        nothing = np.zeros((len(self.numbers), 1, 1))
-        self.constants = {n: self.find_losses(nothing, n, PROBES[:1]) for n in self.factors}
-        self.inputs = [name for name in self.arrays if INPUTS.fullmatch(name)]
-        codes = {name: code for name, code in self.arrays.items() if name not in self.inputs}
-        self.codes = [*codes]
-        size = len(self.factors) * (len(self.rows) - len(self.inputs))  # cells of codes
+    def __init__(
+        self, codes: Arrays, factors: Arrays, numbers: np.ndarray, held_out: np.ndarray, seed: int
+    ):
+        self.codes, self.held_out, self.seed = [*codes], held_out, seed
+        self.rows, self.targets = leakage.parse_inputs(codes, factors, tuple(POOLINGS))
+        self.tested = to_index("groups", numbers[held_out])
+        size = len(factors) * len(self.rows)
         count = int(np.clip(size / SIGNIFICANCE, FEWEST_PERMUTATIONS, MOST_PERMUTATIONS))
         self.level = max(SIGNIFICANCE / size, 1 / (1 + count))
-        options: dict[str, Any] = {"test": self.held_out, "groups": self.numbers}
-        options |= {"pooling": poolings, "seed": self.seed, "permutations": count}
-        read = partial(leakage.leakage_matrix, codes, self.factors, **options)
+        options: dict[str, Any] = {"test": held_out, "groups": numbers, "permutations": count}
+        options |= {"pooling": tuple(POOLINGS), "seed": seed}
+
+        def read(probe: str) -> leakage.LeakageMatrix:
+            is_first = probe == PROBES[0]
+            return leakage.leakage_matrix(codes, factors, probe=probe, doubt=is_first, **options)
+
         # Each takes one thread, since those of small matrix products wait for each other.
         with ThreadPoolExecutor(2) as pool:
-            tasks = [
-                pool.submit(read, probe=probe, doubt=probe == "linear") for probe in PROBES[:2]
-            ]
-            self.matrices = [task.result() for task in tasks]
-            names = [*itertools.product(self.factors, self.inputs)]
-            tasks = [pool.submit(self.find_losses, self.rows[array], name) for name, array in names]
-            self.losses = dict(zip(names, (task.result() for task in tasks), strict=True))
-        self.cells: dict[str, dict[str, Cell]] = {name: {} for name in self.factors}
-        for name, cells in self.cells.items():
-            cells |= {code: self.find_best(code, name) for code in self.codes}
-            cells |= {array: self.weigh(name, self.losses[name, array]) for array in self.inputs}
+            self.matrices = [*pool.map(read, PROBES)]
+        best = {n: {c: max(self.list_cells(c, n), key=rank) for c in codes} for n in factors}
+        self.cells: dict[str, dict[str, Cell]] = best
 
-    def find_best(self, array: str, name: str) -> Cell:
-        """The best probe of an array for a factor; one that reads surely before others."""
+    def list_cells(self, code: str, name: str) -> list[Cell]:
+        """What each probe reads of a factor, from a code in each way in which it is pooled."""
         found = []
-        for matrix in self.matrices:
-            column = matrix.columns.index(name)
-            for row, of in enumerate(name_codes(matrix)):
-                if of == array:
-                    value, p_value = matrix.value[row, column], matrix.p_value[row, column]
-                    low, high = map(float, matrix.test_interval[row, column])
-                    is_read = bool(p_value <= self.level and value >= SMALLEST_SKILL and low > 0)
-                    where = matrix.rows[row], matrix.probe
-                    found.append(Cell(float(value), low, high, is_read, *where))
-        return max(found, key=lambda cell: (cell.is_read, cell.value))
+        rows = [row for row in self.rows if row == code or row.rpartition(", ")[0] == code]
+        for matrix, row in product(self.matrices, rows):
+            at = matrix.rows.index(row), matrix.columns.index(name)
+            value, (low, high) = float(matrix.value[at]), matrix.test_interval[at].tolist()
+            is_read = matrix.p_value[at] <= self.level and value >= SMALLEST_SKILL and low > 0
+            found.append(Cell(value, low, high, bool(is_read), row, matrix.probe))
+        return found
 
-    def find_losses(self, x: np.ndarray, name: str, probes: Iterable[str] = PROBES) -> np.ndarray:
-        """The losses (n,) on the test rows of the best of some probes of inputs (N, S, p)."""
+    def find_losses(self, x: np.ndarray, name: str, probe: str = "") -> np.ndarray:
+        """The losses on the test rows, by group, of a probe of inputs (N, S, p), or of the best."""
         target, losses = self.targets[name], []
-        for probe in probes:
-            [(said, true, _)] = leakage.fit_and_predict(x, [target], self.held_out, probe)
+        for each in [probe] if probe else PROBES:
+            [(said, true, _)] = leakage.fit_and_predict(x, [target], self.held_out, each)
             losses.append(leakage.mean_loss(said, true, target))
-        return min(losses, key=np.sum)
+        return np.bincount(self.tested, weights=min(losses, key=np.sum))
 
-    def compare(self, name: str, cell: Cell, losses: np.ndarray) -> tuple[str, float]:
-        """Whether a code's probe does "better" or "worse" than losses (n,), or "as well"; and p.
+    def find_constant(self, name: str) -> np.ndarray:
+        """The losses of the best constant."""
+        return self.find_losses(np.zeros((len(self.held_out), 1, 1)), name, PROBES[0])
 
-        If neither were ahead, the gain on each group would be as likely with the other sign: the
-        two-sided p-value is the share of random signs with a sum as large.
-        """
-        ours = self.find_losses(self.rows[cell.row], name, [cell.probe])
-        groups = to_index("groups", self.numbers[self.held_out])
-        gains = np.bincount(groups, weights=losses - ours)
-        signs = np.random.default_rng(0).choice([-1, 1], (FLIPS, len(gains)))
-        as_large = np.abs(signs @ gains) >= (1 - 1e-9) * abs(gains.sum())
-        p_value = (1 + as_large.sum()) / (1 + FLIPS)
-        word = "better" if gains.sum() > 0 else "worse"
-        return (word if p_value <= HINT else "as well"), p_value
+    def exceed(self, code: str, name: str, inputs: np.ndarray) -> tuple[bool, float]:
+        """Whether a code surely predicts a factor better than other inputs, and their skill."""
+        cell, losses = self.cells[name][code], self.find_losses(inputs, name)
+        gains = losses - self.find_losses(self.rows[cell.row], name, cell.probe)
+        is_more = gains.sum() > 0 and flip_signs(gains[:, None])[0] <= SIGNIFICANCE
+        return bool(is_more), 1 - losses.sum() / self.find_constant(name).sum()
 
-    def weigh(self, name: str, losses: np.ndarray) -> Cell:
-        """The skill behind losses (n,) of a baseline, with its limits."""
-        constant, groups = self.constants[name], to_index("groups", self.numbers[self.held_out])
-        pair = np.stack([np.bincount(groups, weights=each) for each in (losses, constant)])
-        loss, base = pair[:, None] / np.bincount(groups).mean()
-        [[low, high]] = leakage.skill_limits(loss, base, self.seed).tolist()
-        value = max(1 - losses.sum() / constant.sum(), -1.0)
-        return Cell(float(value), low, high, False, "", PROBES[-1])
-
-    def share_bits(self, first: str, second: str) -> tuple[float, float]:
-        """The bits that two factors share in the data, less those of chance, and a p-value."""
-        columns = [as_numbers(self.targets[name]) for name in (first, second)]
-        steps = max(column.shape[1] for column in columns)
-        one, other = (np.broadcast_to(each, (len(each), steps)) for each in columns)
-        random, index = np.random.default_rng(0), to_index("groups", self.numbers)
-        orders = (leakage.shuffle_groups(index, random) for _ in range(SHUFFLES))
-        null = np.array([count_nats(one.ravel(), other[order].ravel()) for order in orders])
-        nats = count_nats(one.ravel(), other.ravel())
-        p_value = (1 + (null >= nats - 1e-12).sum()) / (1 + SHUFFLES)
-        return float((nats - null.mean()) / np.log(2)), p_value
-
-    def judge(self, code: str, name: str) -> tuple[str, str]:
+    def judge(self, code: str, name: str, own: Mapping[str, Sequence[str]]) -> tuple[str, str]:
         """What a code tells of a factor that it should not contain, "leak", "open" or "none"; why.
 
-        It is open where nobody said what the code reads, and one step of a code that may contain
-        the factor tells as much: then one frame may show it.
+        None, if it is no more than what the factors tell that it should contain; open, if one step
+        of a code that may contain the factor tells as much, for one frame may show it.
         """
-        known, cell = {}, self.cells[name][code]
-        for array in self.inputs:
-            of, part = INPUTS.fullmatch(array).groups()  # type: ignore[union-attr]
-            if of == code:
-                known[f"the single {part} that it reads"] = self.rows[array]
-        for other, places in self.own.items():
-            if code in places and self.share_bits(name, other)[1] <= SIGNIFICANCE:
-                known[other] = as_inputs(self.targets[other])
-        if len(known) > 1:
-            known[" and ".join(known)] = np.concatenate([*known.values()], 2)
-        steps = [f"{home}, frames" for home in self.own[name] if f"{home}, frames" in self.rows]
-        is_whole = f"{code}, frames" not in self.rows and self.targets[name].values.ndim == 2
-        is_open = not known and is_whole and self.targets[name].values.shape[1] == 1
-        if is_open:
-            known = {f"one step of {row.partition(', ')[0]}": self.rows[row] for row in steps}
-        losses = {said: self.find_losses(x, name) for said, x in known.items()}
-        if not losses:
-            return "leak", ""
-        said = min(losses, key=lambda said: losses[said].sum())
-        word, p_value = self.compare(name, cell, losses[said])
-        shown = f"{said} ({self.weigh(name, losses[said]).value:.2f})"
-        if word == "better" and p_value <= SIGNIFICANCE:
-            return "leak", f", beyond {shown}"
-        return "open" if is_open else "none", shown
-
-    def describe(self, name: str, found: Mapping[Pair, tuple[str, str]]) -> str:
-        """A sentence on a factor: what predicts it, the limits, the baselines, and the verdict."""
-        cells, places = self.cells[name], self.own[name]
-        if not places:
-            known = ", ".join(f"{write(array)} {cell}" for array, cell in cells.items())
-            return f"{name}: no verdict, as its place is not known ({known}; 0 is chance)."
-        best = max(places, key=lambda code: (cells[code].is_read, cells[code].value))
-        said = f"{name}: the {best} code predicts it ({cells[best]}; 0 is chance)"
-        means = [array for array in self.inputs if not INPUTS.fullmatch(array)[1]]  # type: ignore
-        if not cells[best].is_read:
-            said = f"{name}: not surely in the {best} code ({cells[best]}; 0 is chance)"
-        elif means:
-            mean = max(means, key=lambda array: cells[array].value)
-            word = self.compare(name, cells[best], self.losses[name, mean])[0]
-            shown = f"({cells[best]} against {cells[mean].value:.2f}; 0 is chance)"
-            said = f"{name}: the {best} code predicts it {word} than the {write(mean)} {shown}"
-            if word == "as well":
-                is_near = abs(cells[best].value - cells[mean].value) <= SMALLEST_SKILL
-                how = "do equally well" if is_near else "do not surely differ"
-                said = f"{name}: the {best} code and the {write(mean)} {how} {shown}"
-        for (code, other), (kind, why) in found.items():
-            if other == name:
-                also = f"the {code} code predicts it, too ({cells[code]}"
-                said += {
-                    "leak": f"; {also}{why}): a leak",
-                    "none": f"; {also}), but no better than {why}: this is no leak",
-                    "open": f"; {also}), but no better than {why}: one frame may show it",
-                }[kind]
-        return f"{said}."
+        known = [other for other, places in own.items() if code in places]
+        if known:
+            inputs = np.hstack([as_inputs(self.targets[other]) for other in known])
+            is_more, skill = self.exceed(code, name, inputs[:, None])
+            if not is_more:
+                return "none", f"what {' and '.join(known)} tell of it ({skill:.2f})"
+        steps = [self.rows.get(f"{home}, frames") for home in own[name]]
+        is_whole = f"{code}, frames" not in self.rows and self.targets[name].values.shape[1] == 1
+        for frames in (each for each in steps if each is not None and is_whole):
+            is_more, skill = self.exceed(code, name, frames)
+            if not is_more:
+                return "open", f"what one step tells ({skill:.2f})"
+        return "leak", ""
 
 
-def decide(probes: Probes, count: int, unit: str) -> Verdict:
-    """The verdict on so many sequences or groups."""
-    cells, own, codes = probes.cells, probes.own, probes.codes
-    read = {(c, name) for c, name in itertools.product(codes, cells) if cells[name][c].is_read}
-    if count < FEWEST_SEQUENCES:
-        rest = "" if read else " (no probe predicts anything so far)"
-        said = f"Cannot be concluded: {count} {unit} are too few{rest}"
-        said += f"; give {FEWEST_SEQUENCES} or more, better several hundred."
-        return Verdict([said], [], [], cells)
-    pairs = [(code, name) for name, code in itertools.product(cells, codes) if own[name]]
-    foreign = [(code, name) for code, name in pairs if code not in own[name]]
-    found = {pair: probes.judge(*pair) for pair in foreign if pair in read}
-    each = [probes.describe(name, found) for name in cells]
-    names = [name for name in cells if own[name]]
-    for first, second in itertools.combinations(names, 2):
-        if set(own[first]).isdisjoint(own[second]):
-            bits, p_value = probes.share_bits(first, second)
-            if p_value <= SIGNIFICANCE:
-                said = f"{first} and {second} depend on each other in these data ({bits:.2f} bits)"
-                each.append(f"{said}: a code that contains one predicts the other.")
-    leaks = [pair for pair, (kind, _) in found.items() if kind == "leak"]
+def decide(
+    probes: Probes, own: Mapping[str, Sequence[str]], count: int, unit: str
+) -> tuple[list[str], list[Pair]]:
+    """The verdict on so many sequences or groups, in sentences, and the leaks.
+
+    own: by factor the codes that may hold it, none if unknown.
+    """
+    cells, codes = probes.cells, probes.codes
+    read = [(code, name) for name, code in product(cells, codes) if cells[name][code].is_read]
+    if count < FEWEST:
+        said = f"Cannot be concluded: {count} {unit} are too few; give {FEWEST} or more, better"
+        return [f"{said} several hundred."], []
     if not read:
-        sentences = ["Useless: no probe predicts any factor from any code."]
-    else:
-        sentences = describe_codes(probes, found, read)
-    return Verdict(sentences, each, leaks, cells)
+        said = "Nothing is found, and this may be the files' fault: no probe predicts any factor"
+        return [f"{said} from any code; {ORDER} If they are, the codes are useless here."], []
+    judged = [name for name in cells if own[name]]
+    foreign = [(code, name) for name, code in product(judged, codes) if code not in own[name]]
+    found = {pair: probes.judge(*pair, own) for pair in foreign if pair in read}
+    leaks = [pair for pair, (kind, _) in found.items() if kind == "leak"]
+    sentences = describe_leaks(probes, found, foreign) if judged else []
+    if len(judged) < len(cells):
+        rest = [name for name in cells if name not in judged]
+        sentences += [list_contents(probes, code, rest) for code in codes]
+    if len(codes) > 1 and len(judged) < len(cells):
+        sentences.append("Name the factors of the motion (--dynamic), and leaks are judged, too.")
+    known, telling = {name for _, name in read}, {code for code, _ in read}
+    for code in [code for code in codes if judged and code not in telling]:
+        sentences.append(f"No factor is clearly in {code}; {ORDER}")
+    if lost := [name for name in judged if name not in known]:
+        sentences.append(f"Lost: no probe surely predicts {', '.join(lost)}.")
+    return sentences, leaks
 
 
-def describe_codes(
-    probes: Probes, found: Mapping[Pair, tuple[str, str]], read: set[Pair]
-) -> list[str]:
-    """The verdict where something is read; found: as `Probes.judge` says it."""
-    own, codes, supposed = probes.own, probes.codes, suppose(probes)
-    telling, known = {code for code, _ in read}, {name for _, name in read}
-    quiet = [code for code in codes if code not in telling]
-    # Nothing is read from these, nor from others that may hold the same factors.
-    groups = [place for place in own.values() if place]
-    groups = groups or [(code,) for code in codes if not supposed]
-    unused = set().union(*(group for group in groups if telling.isdisjoint(group)))
-    silent = [code for code in codes if code in unused]
-    sentences = []
-    if silent:
-        rest = ", ".join(code for code in codes if code not in quiet)
-        said = f"Collapsed: of the factors none is in {', '.join(silent)}; they are in {rest}."
-        sentences.append(said)
-    elif any(own.values()):
-        sentences += describe_leaks(probes, found, read)
-    sentences += [supposed] * bool(supposed)
-    if quiet and not silent:
-        sentences.append(f"No factor is clearly in {', '.join(quiet)}.")
-    if lost := [name for name in own if name not in known]:
-        shown = {n for n, c in itertools.product(lost, probes.inputs) if probes.cells[n][c].low > 0}
-        if unseen := [name for name in lost if probes.inputs and name not in shown]:
-            said = "no probe surely predicts it from a code, nor from the inputs"
-            sentences.append(f"Undecided: {', '.join(unseen)}; {said}.")
-        if lost := [name for name in lost if name not in unseen]:
-            sentences.append(f"Lost: no probe surely predicts {', '.join(lost)}.")
-    if not (supposed or any(own.values())):
-        sentences.append(
-            "Which code should contain which factor is not known: name one static, or give it the "
-            "shape (N, D), and name the other one dynamic, or give it the shape (N, T, d)."
-        )
-    return sentences
+def list_contents(probes: Probes, code: str, names: Sequence[str]) -> str:
+    """What is in a code, of the factors whose place is not known, ranked."""
+    cells = {name: probes.cells[name][code] for name in names}
+    ranked = sorted(cells, key=lambda name: rank(cells[name]), reverse=True)
+    listed = ", ".join(f"{name} {cells[name]}" for name in ranked if cells[name].is_read)
+    rest = ", ".join(name for name in ranked if not cells[name].is_read)
+    said = f"{code} contains {listed}" if listed else f"No factor is clearly in {code}"
+    return f"{said}; not surely: {rest}." if listed and rest else f"{said}."
 
 
 def describe_leaks(
-    probes: Probes, found: Mapping[Pair, tuple[str, str]], read: set[Pair]
+    probes: Probes, found: Mapping[Pair, tuple[str, str]], foreign: Sequence[Pair]
 ) -> list[str]:
-    """The verdict on the factors whose place is known."""
-    own, texts = probes.own, {}
-    for kind in ("leak", "open", "none"):
-        pairs = [(code, name) for (code, name), (is_, _) in found.items() if is_ == kind]
-        texts[kind] = ", ".join(f"{n} in {code} ({probes.cells[n][code]})" for code, n in pairs)
-    leaks = {pair for pair, (kind, _) in found.items() if kind == "leak"}
-    judged = {name for name, places in own.items() if places}
-    some = f" for {', '.join(sorted(judged))}" if len(judged) < len(own) else ""
-    rest = [f"Leak, unless one frame shows it: {texts['open']}."] * bool(texts["open"])
-    if leaks and not clear_pairs(probes.matrices[0], HINT) & leaks:
-        return [f"Hidden leak: only the non-linear probe predicts {texts['leak']}.", *rest]
-    if len(judged) > 1 and {name for _, name in leaks} == judged:
-        said = f"Mixed (rotated){some}: each is in a code that should not contain it"
-        return [f"{said}: {texts['leak']}.", *rest]
+    """The verdict on the factors whose place is known; found: as `Probes.judge` says it."""
+    texts: dict[str, list[str]] = {"leak": [], "open": [], "none": []}
+    for (code, name), (kind, why) in found.items():
+        more = f" is not surely more than {why}" * bool(why)
+        texts[kind].append(f"{name} in {code} ({probes.cells[name][code]}){more}")
+    leaks, opened, explained = (", ".join(each) for each in texts.values())
+    rest = [f"Leak, unless one frame shows it: {opened}."] * bool(opened)
     if leaks:
-        return [f"Leak: {texts['leak']}.", *rest]
-    if rest:
-        return rest
-    if texts["none"]:
-        said = ", ".join(f"{n} in {c} is no more than {why}" for (c, n), (_, why) in found.items())
-        return [f"No leak was found{some}: {said}."]
-    if judged - {name for code, name in read if code in own[name]}:
-        return [f"No leak was found{some}."]  # Another sentence says what is lost.
-    known = "each factor judged is in a code that may contain it"
-    return [f"No leak was found{some}: {known}, and none clearly in one that should not."]
+        return [f"Leak: {leaks}; {CURE}.", *rest]
+    if found:
+        return [f"No leak was found: {explained}."] * bool(explained) + rest
+    code, name = max(foreign, key=lambda pair: probes.cells[pair[1]][pair[0]].high)
+    room = probes.cells[name][code]
+    if room.high > LARGE:
+        said = "Undecided: no leak is sure, and the limits leave room for a large one"
+        return [f"{said}, {name} in {code} ({room})."]
+    said = f"No leak was found; the limits leave room for {room.high:.2f} at most"
+    return [f"{said} ({name} in {code})."]
 
 
-def suppose(probes: Probes) -> str:
-    """Which factors get no verdict, and which of them codes of steps tell best; "" for none."""
-    of_steps = assign_codes(probes.arrays, probes.factors, [*probes.own])
-    unknown = [name for name in probes.own if of_steps[name] and not probes.own[name]]
-    moving = []
-    for name in unknown:
-        best = max(probes.codes, key=lambda code: probes.cells[name][code].value)
-        moving += [name] * (best in of_steps[name])
-    option = ",".join(moving) or "''"
-    said = f"No verdict on {', '.join(unknown)}: it is not said which factors belong to the motion"
-    return (
-        f"{said} (if {' and '.join(moving) or 'none'}, then --dynamic {option})." if unknown else ""
-    )
+# ---- two codes
+
+
+def compare_codes(first: Probes, second: Probes) -> dict[str, dict[str, Difference]]:
+    """By factor and code of the same name: the skill of the first less that of the second.
+
+    Both are read in the way, and by the probe, in which both together are read best, so that
+    neither has the choice; limits are those of other test rows, or groups, for these probes.
+    """
+    pairs, gains = [*product(first.cells, first.codes)], []
+    for name, code in pairs:
+        cells = zip(first.list_cells(code, name), second.list_cells(code, name), strict=True)
+        best, _ = max(cells, key=lambda pair: pair[0].value + pair[1].value)
+        both = [each.find_losses(each.rows[best.row], name, best.probe) for each in (first, second)]
+        gains.append(both[1] - both[0])
+    sums, sizes = np.array(gains), np.array([first.find_constant(name) for name, _ in pairs])
+    limits = ratio_limits(np.divide, sums, sizes, DRAWS, first.seed)
+    # Where no test group differs, no draw can: the exact limit of a share of which none was seen.
+    same, n = ~sums.any(1), sums.shape[1]
+    room = (1 - binomtest(n, n).proportion_ci().low) / sizes[same].mean(1)
+    limits[same] = np.stack([-room, room], 1)
+    values, is_sure = sums.sum(1) / sizes.sum(1), flip_signs(sums.T) <= SURE
+    table: dict[str, dict[str, Difference]] = {name: {} for name in first.cells}
+    for at, (name, code) in enumerate(pairs):
+        low, high = limits[at].tolist()
+        table[name][code] = Difference(float(values[at]), low, high, bool(is_sure[at]))
+    return table
+
+
+def describe_differences(
+    table: Mapping[str, Mapping[str, Difference]], names: tuple[str, str]
+) -> str:
+    """The verdict on two codes in a sentence."""
+    listed = [(each, f"{n} in {c} {each}") for n, row in table.items() for c, each in row.items()]
+    listed.sort(key=lambda pair: -abs(pair[0].value))
+    if sure := [text for each, text in listed if each.is_sure]:
+        return f"{names[0]} less {names[1]}: {', '.join(sure)}; no other difference is sure."
+    said = f"Undecided between {names[0]} and {names[1]}: no difference is sure, the largest is"
+    return f"{said} {listed[0][1]}."
+
+
+def flip_signs(gains: np.ndarray) -> np.ndarray:
+    """Two-sided p-values (cells,) of gains (n, cells) by group, corrected for their number.
+
+    If neither side were ahead, the gain on each group would be as likely with the other sign: the
+    p-value is the share of random signs of which the largest sum of all cells, each in its own
+    deviations, is as large.
+    """
+    scaled = gains / np.maximum(np.sqrt(np.square(gains).sum(0)), 1e-300)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (FLIPS, len(gains)))
+    largest = np.abs(signs @ scaled).max(1)
+    reached = largest[:, None] >= (1 - 1e-9) * np.abs(scaled.sum(0))
+    return (1 + reached.sum(0)) / (1 + FLIPS)
+
+
+# ---- places
+
+
+def rank(cell: Cell) -> tuple[bool, float]:
+    """What orders cells: what is read surely comes before all else."""
+    return cell.is_read, cell.value
 
 
 def assign_codes(
-    arrays: Mapping[str, Any], factors: Mapping[str, Any], dynamic: Sequence[str] | None
+    codes: Arrays, factors: Arrays, dynamic: Sequence[str] | None
 ) -> dict[str, tuple[str, ...]]:
     """For each factor the codes that may hold it, of steps or of sequences; none if unknown."""
-    codes = {name: code for name, code in arrays.items() if not INPUTS.fullmatch(name)}
     fixed = {"static": False, "dynamic": True}  # Others are known by their axes.
-    of_steps = [name for name, code in codes.items() if fixed.get(name, code.ndim == 3)]
-    of_sequences = [name for name in codes if name not in of_steps]
+    of_steps = tuple(name for name, code in codes.items() if fixed.get(name, code.ndim == 3))
+    others = tuple(name for name in codes if name not in of_steps)
     own: dict[str, tuple[str, ...]] = dict.fromkeys(factors, ())
-    for name, values in factors.items() if of_steps and of_sequences else ():
+    for name, values in factors.items() if of_steps and others else ():
         if values.ndim == 2 or dynamic is not None:
-            is_moving = values.ndim == 2 or name in (dynamic or ())
-            own[name] = tuple(of_steps if is_moving else of_sequences)
+            own[name] = of_steps if values.ndim == 2 or name in (dynamic or ()) else others
     return own
 
 
-def name_codes(matrix: LeakageMatrix) -> list[str]:
-    """The code of each row of a matrix, without the way in which it is pooled."""
-    return [re.sub(rf", ({'|'.join(POOLINGS)})$", "", row) for row in matrix.rows]
-
-
-def clear_pairs(matrix: LeakageMatrix, level: float) -> set[Pair]:
-    """The (code, factor) that a probe reads with a p-value of at most `level`, and not weakly."""
-    clear = (matrix.p_value <= level) & (matrix.value >= SMALLEST_SKILL)
-    names = name_codes(matrix)
-    return {(names[row], matrix.columns[column]) for row, column in np.argwhere(clear)}
-
-
-def as_numbers(target: Factor) -> np.ndarray:
-    """A factor (N,) or (N, T) as class numbers (N, 1) or (N, T)."""
-    return as_classes(target.values.ravel()).reshape(len(target.values), -1)
-
-
 def as_inputs(target: Factor) -> np.ndarray:
-    """A factor as the inputs of a probe (N, 1, p), classes with a unit for each."""
+    """A factor as the inputs of a probe (N, p), classes with a unit for each."""
     values = target.values
     units = np.eye(values.max() + 1)[values] if target.kind == "classes" else values
-    return units.reshape(len(values), 1, -1)
-
-
-def write(array: str) -> str:
-    """What a code, or an array of inputs, is called in a sentence or above a column."""
-    found = INPUTS.fullmatch(array)
-    if found and found[1]:
-        return f"single {found[2]} that {found[1]} reads"
-    return "mean of the inputs" if found else array
+    return units.reshape(len(values), -1)
