@@ -90,53 +90,6 @@ def test_bound_and_terms_of_paper_c_against_a_slow_loop(name):
     close(bound.loss(weights), (4 * kl_s + 0.5 * sum(kl_d) - gain).mean() / frames.shape[1])
 
 
-def exact_log_likelihood(model, series, points):
-    """Log p(x) of a series (2, channels) and codes of one unit each, by integrals on a grid."""
-    grid = torch.linspace(-5.5, 5.5, points, **DOUBLE)
-    weight = Normal(0.0, 1.0).log_prob(grid) + math.log(11 / (points - 1))
-
-    def log_p(x, d):  # of every s of the grid and d (N,): (points, N)
-        means = model.decode_elements(grid[:, None], d[None, :, None].expand(points, -1, 1))
-        return model.log_likelihood(x.expand(points, len(d), 1, -1), means, None)
-
-    first = model.prior(torch.zeros(1, 1, 1, **DOUBLE))
-    d_1 = (first.mean + first.standard_deviation * grid[:, None, None])[:, 0]  # (points, 1)
-    second = model.prior(torch.nn.functional.pad(d_1[..., None], (0, 0, 0, 1)))
-    d_2 = second.mean[:, 1] + second.standard_deviation[:, 1] * grid  # (d_1, d_2)
-    earlier = log_p(series[0], d_1[:, 0])  # (s, d_1)
-    later = log_p(series[1], d_2.flatten()).unflatten(1, (points, points))  # (s, d_1, d_2)
-    given_s = ((later + weight).logsumexp(2) + earlier + weight).logsumexp(1)
-    return (given_s + weight).logsumexp(0)
-
-
-@torch.no_grad()
-def test_the_bound_is_below_the_exact_log_likelihood_by_the_divergence_of_the_posterior():
-    one_unit = {"window": 1, "channels": 2, "static_size": 1, "dynamic_size": 1}
-    model = small("element, series", **one_unit, anchor="first")
-    for layer in (model.codec.decoder[0][0], model.prior.head.mean, model.static_head[2].mean):
-        layer.weight *= 2  # so that codes matter
-    series = torch.tensor([[0.3, -0.5], [-0.2, 0.6]], **DOUBLE)
-    coarse, exact = (exact_log_likelihood(model, series, points) for points in (41, 61))
-    assert abs(coarse - exact) < 1e-3  # both grids are fine enough
-
-    batch, noise = series.expand(4000, -1, -1), model.draw_noise(4000, 2, seeded(3))
-    # Each noise in the anchor's place has a posterior, and so a bound, of its own.
-    noise["anchor"] = noise["anchor"][:1].expand(4000, -1)
-    bound = model.elbo(batch, noise)
-    posterior = model.posterior(model.codec.split(batch), noise=noise)
-    s, d = posterior.codes["static"], posterior.codes["dynamic"]
-    divergence = posterior.static.log_prob(s) - Normal(0.0, 1.0).log_prob(s).sum(-1)
-    by_step = posterior.dynamic.log_prob(d) - model.prior(d).log_prob(d)
-    divergence = divergence + (by_step * posterior.has_code).sum(1)
-    log_weights = bound.log_likelihood - divergence
-    assert within(bound.elbo - log_weights, 0.0)
-    assert bound.elbo.mean() < exact - 5 * bound.elbo.std() / 4000**0.5
-    # The mean of p(x, s, d) / q(s, d) / p(x) is 1, whatever q is.
-    weights = (log_weights - exact).exp()
-    error = float(weights.std() / 4000**0.5)
-    assert abs(weights.mean() - 1) < 5 * error + 1e-3 and error < 0.1
-
-
 def seen_by(model, code):
     """Which elements a code depends on, by gradient: of static (T,), of dynamic (t, T)."""
     frames = example_frames(model).requires_grad_()
@@ -311,18 +264,6 @@ def test_only_observed_values_count():
     close(model.elbo(Batch(junk, mask), noise).elbo, bound.elbo)
     whole = Batch(values, torch.ones_like(mask))
     assert torch.equal(model.elbo(whole, noise).elbo, model.elbo(values, noise).elbo)
-
-
-@each
-@torch.no_grad()
-def test_one_element(name):
-    """Its d comes of noise alone, as in the authors' code."""
-    model = small(name, anchor="middle")
-    frames = example_frames(model)[:, : model.codec.window]
-    bound = model.elbo(frames, seeded())
-    assert bound.elbo.isfinite().all()
-    assert (bound.kl["dynamic"] > 0).all()
-    assert model.decode(model.encode(frames)).shape == frames.shape
 
 
 @torch.no_grad()
