@@ -126,17 +126,6 @@ def at_first_step(labels: Labels) -> dict[str, Tensor]:
 # ---- clips with exchanged or drawn codes
 
 
-def donor_shares(
-    judged: np.ndarray, expected: np.ndarray, other: np.ndarray
-) -> tuple[float, float, float]:
-    """How often a judge names the class (N,) of the right donor after a swap.
-
-    Of all swaps, and of those where the two donors differ; then how often, of these, the other's.
-    """
-    right, differ = judged == expected, expected != other
-    return float(right.mean()), float(right[differ].mean()), float((judged == other)[differ].mean())
-
-
 def true_swaps(clips: Sequences, donors: np.ndarray) -> Tensor:
     """The true clip (N,) of each swap: the donor's character in the own motion, or `ValueError`."""
     characters, character = clips.labels["character"].unique(return_inverse=True)

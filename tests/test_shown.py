@@ -12,6 +12,7 @@ from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian, kl
 from unbraid.measures.information import same_and_cross
+from unbraid.measures.swaps import swap_scores
 
 from papers import settings
 from papers.a.pairs import Pairs, best_partition, collect_pairs
@@ -19,7 +20,7 @@ from papers.a.variants import GatedPrediction
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
 from papers.c.speech import equal_error_rate, speaker_trials
-from papers.encoded import donor_shares, generation_scores
+from papers.encoded import generation_scores
 from papers.side_by_side.evaluate import find_nearest, load_benchmark
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
@@ -270,7 +271,9 @@ def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):
     assert share == clips.share_nearest(made, among, truth) and 0 < share < 1
 
     judged, right, other = (torch.randint(3, (90,), generator=seeded(n)).numpy() for n in (1, 2, 3))
-    assert shown.donor_shares(judged, right, other) == donor_shares(judged, right, other)[1:]
+    scores = swap_scores({"who": judged}, {"who": right}, {"who": other}, [])
+    found = scores.factors["who"]
+    assert shown.donor_shares(judged, right, other) == (found.moved.mean, found.other)
 
     chances = torch.rand(90, 3, generator=seeded(12)).softmax(1).numpy()
     motions = np.arange(90) % 3  # as many clips of each

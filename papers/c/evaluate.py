@@ -8,7 +8,7 @@ wrong. On your own copy of MUG the expression is what changes, and the subject w
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from unbraid.codes import (
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES
 from unbraid.measures.judges import FrameJudge, judge_clips
-from unbraid.measures.swaps import random_donors
+from unbraid.measures.swaps import random_donors, swap_scores
 from unbraid.models.base import Codes, SequenceModel
 
 from papers import encoded
@@ -91,30 +91,34 @@ def swaps(
     """
     donors, figures = random_donors(len(test), seed), {}
     frames = decode_all(model, test.codes)
-    for prefix, name, named in name_frames(judges, frames):
-        figures[f"{prefix}plain_{name}"] = float((named == labels[name]).mean())
+    plain = name_frames(judges, frames)
     if "motion" in test.labels:
         own_clips = torch.arange(len(test))
         figures["plain_nearest"] = share_nearest(frames, test.sequences, own_clips)
     del frames  # of a large set the memory is needed
     frames = decode_all(model, test.codes | {"static": test.codes["static"][donors]})
-    for prefix, name, named in name_frames(judges, frames):
-        own, others = labels[name], labels[name][donors]
-        expected = (others, own) if name in STATIC_LABELS else (own, others)
-        shares = encoded.donor_shares(named, *expected)
-        for kind, share in zip(("", "differing_", "leak_"), shares, strict=True):
-            figures[f"{prefix}swap_{kind}{name}"] = share
+    given = {name: each[donors] for name, each in labels.items()}
+    static = [name for name in labels if name in STATIC_LABELS]
+    for prefix, named in name_frames(judges, frames).items():
+        scores = swap_scores(named, labels, given, static, plain=plain[prefix])
+        for name, each in scores.factors.items():
+            figures[f"{prefix}plain_{name}"] = each.plain.mean
+            figures[f"{prefix}swap_{name}"] = each.right.mean
+            figures[f"{prefix}swap_differing_{name}"] = each.moved.mean
+            figures[f"{prefix}swap_leak_{name}"] = each.other
     if "motion" in test.labels:
         clips = true_swaps(test.sequences, donors)
         figures["swap_nearest"] = share_nearest(frames, test.sequences, clips)
     return figures
 
 
-def name_frames(judges: Judges, frames: Tensor) -> Iterator[tuple[str, str, np.ndarray]]:
-    """The prefix of each judge, each label, and what the judge names in all clips, (N,)."""
+def name_frames(judges: Judges, frames: Tensor) -> dict[str, dict[str, np.ndarray]]:
+    """What each judge, by its prefix, names of each label in all clips, (N,)."""
+    named = {}
     for prefix, judge in judges.items():
-        for name, probabilities in judge_clips(judge, frames).items():
-            yield prefix, name, probabilities.numpy().argmax(1)
+        judged = judge_clips(judge, frames)
+        named[prefix] = {name: p.numpy().argmax(1) for name, p in judged.items()}
+    return named
 
 
 def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:

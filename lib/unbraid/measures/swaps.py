@@ -64,7 +64,7 @@ class FactorScore:
     moved: Interval  # the same of those whose two clips differ, where alone a swap shows
     other: float  # share of these in which the wrong clip's label is named
     chance: float  # share that would be right if the names had nothing to do with the clips
-    plain: Interval | None  # share of plain reconstructions in which the own label is named
+    plain: Interval  # share of plain reconstructions in which the own label is named
     own: float  # share of the swaps in which the own clip's label is named
     classes: int
 
@@ -79,20 +79,11 @@ class SwapScores(Readable):
     whole: Interval  # share of the swaps in which all labels are right
 
     def table(self) -> list[tuple[str, ...]]:
-        head = (
-            "factor",
-            "should",
-            "right",
-            "where clips differ",
-            "other clip's",
-            "chance",
-            "plain",
-        )
+        head = "factor", "should", "right", "where clips differ", "other clip's", "chance", "plain"
         rows: list[tuple[str, ...]] = [head]
         for name, each in self.factors.items():
             role = "become the donor's" if each.role == "changes" else "stay"
-            plain = show(each.plain) if each.plain else "–"
-            figures = f"{each.other:.2f}", f"{each.chance:.2f}", plain
+            figures = f"{each.other:.2f}", f"{each.chance:.2f}", show(each.plain)
             rows.append((name, role, show(each.right), show(each.moved), *figures))
         rows += [(name, show(getattr(self, name))) for name in ("kept", "changed", "whole")]
         return rows
@@ -100,7 +91,8 @@ class SwapScores(Readable):
 
 def show(interval: Interval) -> str:
     """An interval of a share, as a cell of a table."""
-    return f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    mean, low, high = interval
+    return "–" if np.isnan(mean) else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def swap_scores(
@@ -125,54 +117,52 @@ def swap_scores(
     classes: factor -> number of classes, for `benchmark_score`; else those among the labels.
     ValueError, with its name, for factors or rows that differ.
     """
-    given = {"judged": judged, "own": own, "donor": donor} | ({"plain": plain} if plain else {})
-    checks.check_named(**given)
-    checks.check_names("exchanged", exchanged, own)
+    given = {"judged": judged, "own": own, "donor": donor, "plain": {} if plain is None else plain}
+    exchanged = checks.check_names("exchanged", exchanged, own)
     columns, sizes = {}, {}
     for name in own:
+        rows = []
         for side, labels in given.items():
-            check_field(name in labels and len(labels) == len(own), side, [*own], [*labels])
-        rows = [checks.given_array(f"{side}[{name!r}]", each[name]) for side, each in given.items()]
-        shapes = [each.shape for each in rows]
-        check_field(len({*shapes}) == 1 == rows[0].ndim, name, "labels (N,) on all sides", shapes)
+            if side != "plain" or plain is not None:
+                check_field(name in labels, side, f"labels of {name!r}", [*labels])
+                rows.append(checks.given_array(f"{side}[{name!r}]", labels[name]))
+        shapes = {each.shape for each in rows}
+        check_field(len(shapes) == 1 == rows[0].ndim, name, "labels (N,) on all sides", [*shapes])
         numbers = checks.to_index(name, np.concatenate(rows))
         columns[name], sizes[name] = numbers.reshape(len(rows), -1), int(numbers.max()) + 1
     sizes |= classes or {}
-    count = {each.shape[1] for each in columns.values()}
-    check_field(len(count) == 1 and max(count), "factors", "N labels of each, N > 0", sorted(count))
-    (rows_of,) = count
-    of = np.arange(rows_of) if groups is None else checks.given_array("groups", groups)
-    check_field(of.shape in ((rows_of,), (rows_of, 2)), "groups", "(N,) or (N, 2)", of.shape)
+    count = len(rows[0])
+    of = np.arange(count) if groups is None else checks.given_array("groups", groups)
+    check_field(of.shape in ((count,), (count, 2)), "groups", f"({count},) or (.., 2)", of.shape)
     of = np.unique(of, return_inverse=True)[1].reshape(of.shape)
 
-    found, is_right, is_moved = {}, {}, {}
+    found, hits, moves = {}, {}, {}
     for name, (named, kept, given_to, *reconstructed) in columns.items():
         changes = name in exchanged
         right, other = (given_to, kept) if changes else (kept, given_to)
-        hits, differ = named == right, kept != given_to
-        shares = [np.bincount(each, minlength=named.max() + 1) for each in (named, right)]
+        hits[name], moves[name] = named == right, kept != given_to
+        most = columns[name].max() + 1
+        shares = [np.bincount(each, minlength=most) / count for each in (named, right)]
         found[name] = FactorScore(
             role="changes" if changes else "stays",
-            right=share_interval(hits, of),
-            moved=share_interval(hits[differ], of[differ]),
-            other=float((named == other)[differ].mean()) if differ.any() else float("nan"),
-            chance=float(shares[0] @ shares[1][: len(shares[0])]) / rows_of**2,
-            plain=share_interval(reconstructed[0] == kept, of) if plain else None,
+            right=share_interval(hits[name], of),
+            moved=share_interval(hits[name][moves[name]], of[moves[name]]),
+            other=share_interval((named == other)[moves[name]], of[moves[name]]).mean,
+            chance=float(shares[0] @ shares[1]),
+            plain=share_interval(np.ravel([each == kept for each in reconstructed]), of),
             own=float((named == kept).mean()),
             classes=sizes[name],
         )
-        is_right[name], is_moved[name] = hits, differ
 
-    def join(names: list[str]) -> Interval:
-        """Of all labels of some factors that differ, in one row each."""
-        parts = [(is_right[name][is_moved[name]], of[is_moved[name]]) for name in names]
-        if not parts:
-            return Interval(np.nan, np.nan, np.nan)
-        return share_interval(*map(np.concatenate, zip(*parts, strict=True)))
+    def join(role: str) -> Interval:
+        """Of all labels that should stay, or change, and differ, in one row each."""
+        names = [name for name in own if found[name].role == role]
+        rows = np.concatenate([np.flatnonzero(moves[name]) for name in names] or [[]]).astype(int)
+        right = np.concatenate([hits[name][moves[name]] for name in names] or [[]])
+        return share_interval(right, of[rows])
 
-    whole = share_interval(np.all([*is_right.values()], axis=0), of)
-    stay = [name for name in own if name not in exchanged]
-    return SwapScores(found, join(stay), join([*exchanged]), whole)
+    whole = share_interval(np.all([*hits.values()], axis=0), of)
+    return SwapScores(found, join("stays"), join("changes"), whole)
 
 
 def benchmark_score(*swaps: SwapScores) -> float:
