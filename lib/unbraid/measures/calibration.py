@@ -306,8 +306,8 @@ def probe_bits(
     gains = np.zeros(len(x))
     for train, test in split(np.arange(len(x)), labels, of, seed):
         inner, choice = next(split(train, labels, of, seed))
-        best = max(PROBES, key=lambda probe, of=(inner, choice): gain(probe, *of).mean())
-        gains[test] = gain(best, train, test)
+        chosen = np.argmax([gain(probe, inner, choice).mean() for probe in PROBES])
+        gains[test] = gain(PROBES[chosen], train, test)
     sums, sizes = np.bincount(of, weights=gains)[None], np.bincount(of)[None]
     [(low, high)] = ratio_limits(np.divide, sums, sizes, 1000, seed)
     return Interval(*(max(0.0, float(each)) for each in (gains.mean(), low, high)))

@@ -157,9 +157,9 @@ def swap_scores(
     def join(role: str) -> Interval:
         """Of all labels that should stay, or change, and differ, in one row each."""
         names = [name for name in own if found[name].role == role]
-        rows = np.concatenate([np.flatnonzero(moves[name]) for name in names] or [[]]).astype(int)
-        right = np.concatenate([hits[name][moves[name]] for name in names] or [[]])
-        return share_interval(right, of[rows])
+        differ = np.array([moves[name] for name in names], bool).reshape(-1, count)
+        right = np.array([hits[name] for name in names], bool).reshape(-1, count)
+        return share_interval(right[differ], of[np.nonzero(differ)[1]])
 
     whole = share_interval(np.all([*hits.values()], axis=0), of)
     return SwapScores(found, join("stays"), join("changes"), whole)
