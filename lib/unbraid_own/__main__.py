@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from unbraid.__main__ import main as fetch_data
+from unbraid.__main__ import data
 from unbraid.checks import ResultsError, check_field, check_names
 from unbraid.files import quiet_pipe, write_atomically
 
-app = typer.Typer(help="Measures of codes, and models of your own data.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measures of codes, and models of your own data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(data, name="data")
 Dynamic = Annotated[str | None, typer.Option(help="Factors of the motion, with commas; '': none.")]
 Group = Annotated[str | None, typer.Option(help="The factor, as a person, that splits keep whole.")]
 Seed = Annotated[int, typer.Option(help="Of splits, shuffles and weights.")]
-
-
-@app.command(add_help_option=False, context_settings={"allow_extra_args": True})
-def data() -> None:
-    """Bring the course's data: unbraid data fetch."""
-    fetch_data()
 
 
 @app.command()
@@ -99,10 +100,7 @@ def main() -> None:
         with quiet_pipe(goes_on=True):
             app()
     except ModuleNotFoundError as error:
-        if not error.name or error.name.startswith("unbraid"):
-            raise
-        remedy = "python -m pip install 'unbraid[own]' installs it"
-        sys.exit(f"error: this needs the package {error.name}; {remedy}")
+        sys.exit(f"error: {error}; python -m pip install 'unbraid[own]' installs it")
     except MemoryError:
         sys.exit("error: memory: expected more than there is; bring fewer rows or steps")
     except (OSError, ValueError, ResultsError) as error:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 from unbraid.checks import check_field, check_seed, to_index
+from unbraid.figures import plots
 from unbraid.measures import doubts as about
 from unbraid.measures.calibration import Calibration, calibrate, probe_bits
 from unbraid.measures.information import kraskov_bits, prepare, ross_bits
@@ -46,24 +47,23 @@ class Report:
     findings: list[str]  # what is wrong with the files, then the verdict
     sample: str
     own: dict[str, tuple[str, ...]]  # by factor: the codes that may hold it; none if unknown
-    cells: dict[str, dict[str, verdict.Cell]]  # by factor, by code: the best probe
     leaks: list[verdict.Pair]
-    probes: verdict.Probes
     doubts: list[str]
     factors: Rows  # a row per factor: its kind, and where it should be
-    bits: Rows  # a row per factor, a column per code
-    calibrations: dict[str, tuple[str, float, Calibration]]  # by code: a factor, its reading
+    probes: verdict.Probes
+    bits: dict[str, dict[str, str]]  # by code, by factor
+    calibrations: dict[str, tuple[str, float, Calibration] | None]  # by code: a factor, its reading
     units: Rows  # a row per factor: the units that tell most of it, and MIG
     dci: dict[str, float]
     second: Report | None = None
-    differences: dict[str, dict[str, verdict.Difference]] = field(default_factory=dict)
+    differences: verdict.Cells = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)  # of the command
 
     def lines(self, page: object) -> list[str]:
         """What a terminal shows, in at most twelve lines."""
         rows = [("0 chance, 1 perfect", *self.probes.codes)]
-        for name, cells in self.cells.items():
-            rows.append((name, *(f"{cell}{'*' * cell.is_read}" for cell in cells.values())))
+        for name, cells in self.probes.cells.items():
+            rows.append((name, *(f"{cell}{'*' * cell.is_sure}" for cell in cells.values())))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         said = self.findings[: MOST_LINES // 2]
@@ -83,16 +83,16 @@ class Report:
 
         top: Markup above the matrix; bottom: below all folds.
         """
-        figures = {code: draw_calibration(*each) for code, each in self.calibrations.items()}
+        figures = {c: draw_calibration(*each) for c, each in self.calibrations.items() if each}
         shown: dict[str, Any] = {"title": title, "top": top, "bottom": bottom, "made_by": MADE_BY}
         shown |= {"steps_read": STEPS_READ, "calibrations": figures}
         return pages.render("measure.html.j2", report=self, **shown)
 
 
 def as_plain(value: Any) -> Any:
-    """What JSON has, of an array or a dataclass; of probes the matrices."""
+    """What JSON has, of an array or a dataclass; of probes what they read."""
     if isinstance(value, verdict.Probes):
-        return value.matrices
+        return {"cells": value.cells, "matrices": value.matrices}
     if is_dataclass(value):
         return {each.name: getattr(value, each.name) for each in fields(value)}
     return value.tolist()
@@ -131,7 +131,7 @@ def measure(
     suspicions, inputs = suspicion.suspect(inputs)
     held_out, uneven = draw_test(inputs, seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.
+        warnings.simplefilter("ignore")  # They are said as doubts.
         report = read(inputs, dynamic, held_out, seed)
         report.findings[:0] = [*suspicions, *uneven]
         if other is None:
@@ -199,25 +199,20 @@ def read(inputs: Inputs, dynamic: Sequence[str] | None, held_out: np.ndarray, se
         table.append((name, kind, " or ".join(own[name]) or "?"))
 
     still = {name: values for name, values in factors.items() if values.ndim == 1}
-    rows = draw_rows(inputs.groups, count, seed)
+    flat = {name: summarise_steps(code) for name, code in codes.items()}
+    rows, bits, calibrations = draw_rows(inputs.groups, count, seed), {}, {}
     known = {name: values[rows] for name, values in still.items()}
-    some = {name: reduce_units(summarise_steps(code[rows])).code for name, code in codes.items()}
-    units, dci = tabulate_units(codes, still, held_out, seed)
+    for name, x in flat.items():
+        varying = x[rows][:, np.ptp(x[rows], axis=0) > 0]
+        if varying.size and known:
+            least = {factor: probes.cells[factor][name].value for factor in known}
+            x = reduce_units(varying).code
+            bits[name], calibrations[name] = measure_bits(x, known, least, seed)
+    units, dci = tabulate_units(flat, still, held_out, seed)
     where = f" in {numbers.max() + 1} groups" if unit == "groups" else ""
-    return Report(
-        findings=findings,
-        sample=f"{count} sequences{where}, {held_out.sum()} of which test what probes learn.",
-        own=own,
-        cells=probes.cells,
-        leaks=leaks,
-        probes=probes,
-        doubts=doubts,
-        factors=table,
-        bits=tabulate_bits(some, known, seed),
-        calibrations=calibrate_codes(some, known, probes, own, seed),
-        units=units,
-        dci=dci,
-    )
+    sample = f"{count} sequences{where}, {held_out.sum()} of which test what probes learn."
+    lists = findings, sample, own, leaks, doubts, table
+    return Report(*lists, probes, bits, calibrations, units, dci)
 
 
 # ---- bits
@@ -233,65 +228,48 @@ def draw_rows(groups: np.ndarray | None, count: int, seed: int) -> np.ndarray:
 
 def read_bits(code: np.ndarray, *columns: np.ndarray) -> list[float]:
     """Bits between a code (N, D) and factors (N,) of one kind, by nearest neighbours."""
-    x, noise = code[:, np.ptp(code, axis=0) > 0], np.random.default_rng(0)
-    if not x.size:
-        return [0.0] * len(columns)
-    x = prepare(x, 1e-10, noise, raw=False)
+    noise = np.random.default_rng(0)
+    x = prepare(code, 1e-10, noise, raw=False)
     if columns[0].dtype.kind == "f":
         return [kraskov_bits(x, prepare(y[:, None], 1e-10, noise, raw=False), 3) for y in columns]
     return ross_bits(x, [to_index("factor", y) for y in columns], 3)
 
 
-def tabulate_bits(codes: Arrays, factors: Arrays, seed: int) -> Rows:
-    """A row per factor: bits in each code, the most of shuffled ones, and the probe's bound."""
-    random, rows = np.random.default_rng(seed), [("bits", *codes)]
+def measure_bits(
+    code: np.ndarray, factors: Arrays, least: dict[str, float], seed: int
+) -> tuple[dict[str, str], tuple[str, float, Calibration] | None]:
+    """Of each factor (N,) the bits in a code (N, D), the most if shuffled, and a probe's bound.
+
+    least: by factor how well it is predicted. The second is a calibration, for the classes of
+    which that is least: their name, their reading, and the curves.
+    """
+    random, texts = np.random.default_rng(seed), {}
     for name, values in factors.items():
-        cells = []
-        for code in codes.values():
-            orders = (random.permutation(len(values)) for _ in range(NULLS))
-            bits, *null = read_bits(code, values, *(values[order] for order in orders))
-            cell = f"{bits:.2f} (shuffled {max(null):.2f}"
-            if values.dtype.kind != "f":
-                least = probe_bits(code, values, seed=seed)
-                cell += f"; a probe reads {least.mean:.2f} [{least.low:.2f}, {least.high:.2f}]"
-            cells.append(f"{cell})")
-        rows.append((name, *cells))
-    return rows
+        orders = (random.permutation(len(values)) for _ in range(NULLS))
+        bits, *null = read_bits(code, values, *(values[order] for order in orders))
+        texts[name] = f"{bits:.2f} (shuffled {max(null):.2f})"
+        if values.dtype.kind != "f":
+            bound = probe_bits(code, values, seed=seed)
+            texts[name] += f", a probe reads {bound.mean:.2f} [{bound.low:.2f}, {bound.high:.2f}]"
+    classes = [name for name, values in factors.items() if values.dtype.kind != "f"]
+    if not classes:
+        return texts, None
+    name = min(classes, key=least.__getitem__)
 
+    def read_one(x: np.ndarray, y: np.ndarray) -> float:
+        return read_bits(x, y)[0]
 
-def calibrate_codes(
-    codes: Arrays,
-    factors: Arrays,
-    probes: verdict.Probes,
-    own: dict[str, tuple[str, ...]],
-    seed: int,
-) -> dict[str, tuple[str, float, Calibration]]:
-    """Of each code: the classes that are least surely in it, their reading, and the curves."""
-    found = {}
-    names = [name for name, values in factors.items() if values.dtype.kind != "f"]
-    for code, x in codes.items() if names else ():
-        foreign = [name for name in names if own[name] and code not in own[name]]
-        name = min(foreign or names, key=lambda name: probes.cells[name][code].value)
-        curves = calibrate(
-            x, factors[name], lambda x, y: read_bits(x, y)[0], draws=CALIBRATION_DRAWS, seed=seed
-        )
-        found[code] = name, read_bits(x, factors[name])[0], curves
-    return found
+    curves = calibrate(code, factors[name], read_one, draws=CALIBRATION_DRAWS, seed=seed)
+    return texts, (name, read_one(code, factors[name]), curves)
 
 
 @pages.course_style()
 def draw_calibration(
     name: str, reading: float, curves: Calibration
 ) -> tuple[pages.Picture, list[str]]:
-    """Bits read over bits planted, a curve a form, and the reading with its range for each form."""
-    figure, ax = pages.new_figure(5.6, 3.4)
-    for form in curves.curves:
-        planted, mean, *_ = curves.band(form)
-        ax.plot(planted, mean, marker=".", label=form)
-    ax.axhline(curves.null.max(), color="0.6", linestyle=":", label="the most that chance reads")
-    ax.axhline(reading, color="black", linewidth=1, label="the real code")
-    ax.set(xlabel="bits planted", ylabel="bits read")
-    ax.legend(fontsize=8)
+    """Bits read over bits planted, and what the reading may stand for in each form."""
+    figure, ax = pages.new_figure(5.6, 4)
+    plots.calibration(curves, reading, ax)
     alt = f"Bits read over bits planted, in {len(curves.curves)} forms, and those of the real code"
     return pages.draw(figure, alt), [f"{name}, {said}" for said in curves.say(reading)]
 
@@ -303,11 +281,10 @@ def tabulate_units(
     codes: Arrays, factors: Arrays, held_out: np.ndarray, seed: int
 ) -> tuple[Rows, dict[str, float]]:
     """A row per factor: the units that tell most of it, and MIG; and DCI of all units."""
-    if not factors:
+    if not factors or not codes:
         return [], {}
-    flat = {name: summarise_steps(code) for name, code in codes.items()}
-    names = [f"{name} {number}" for name, code in flat.items() for number in range(code.shape[1])]
-    units, columns = np.hstack([*flat.values()]), [as_numbers(each) for each in factors.values()]
+    names = [f"{name} {unit}" for name, code in codes.items() for unit in range(code.shape[1])]
+    units, columns = np.hstack([*codes.values()]), [as_numbers(each) for each in factors.values()]
     shares, gaps = scores.map_units(units, columns)
     rows: Rows = [("factor", "units that tell most of it, and the share of its entropy", "MIG")]
     for name, share, gap in zip(factors, shares.T, gaps, strict=True):

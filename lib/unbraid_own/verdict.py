@@ -29,34 +29,22 @@ CURE = "a smaller code, or one that is shared by all steps, may lose it (noteboo
 ORDER = "are the rows of all files in one order (a loader that shuffles, a batch that is dropped)?"
 
 Pair = tuple[str, str]  # a code and a factor
+Cells = dict[str, dict[str, "Cell"]]  # by factor, by code
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The best probe of a code for a factor."""
+    """The skill of the best probe of a code for a factor, or the difference of two such skills."""
 
     value: float
     low: float
     high: float
-    is_read: bool  # surely, corrected for the number of cells, and above 0 within limits
-    row: str  # of the matrix, with the pooling
-    probe: str
+    is_sure: bool  # corrected for the number of cells
+    row: str = ""  # of the matrix, with the pooling
+    probe: str = ""
 
     def __str__(self) -> str:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The skill of a first code less that of a second one for a factor, in the same test rows."""
-
-    value: float
-    low: float
-    high: float
-    is_sure: bool  # corrected for the number of differences in the table
-
-    def __str__(self) -> str:
-        return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}]{'*' * self.is_sure}"
 
 
 class Probes:
@@ -86,38 +74,37 @@ class Probes:
         # Each takes one thread, since those of small matrix products wait for each other.
         with ThreadPoolExecutor(2) as pool:
             self.matrices = [*pool.map(read, PROBES)]
-        best = {n: {c: max(self.list_cells(c, n), key=rank) for c in codes} for n in factors}
-        self.cells: dict[str, dict[str, Cell]] = best
+        self.cells: Cells = {}
+        for name in factors:
+            self.cells[name] = {code: max(self.list_cells(code, name), key=rank) for code in codes}
 
     def list_cells(self, code: str, name: str) -> list[Cell]:
         """What each probe reads of a factor, from a code in each way in which it is pooled."""
         found = []
-        rows = [row for row in self.rows if row == code or row.rpartition(", ")[0] == code]
-        for matrix, row in product(self.matrices, rows):
+        for matrix, row in product(self.matrices, self.rows):
+            if code not in (row, row.rpartition(", ")[0]):
+                continue
             at = matrix.rows.index(row), matrix.columns.index(name)
             value, (low, high) = float(matrix.value[at]), matrix.test_interval[at].tolist()
-            is_read = matrix.p_value[at] <= self.level and value >= SMALLEST_SKILL and low > 0
-            found.append(Cell(value, low, high, bool(is_read), row, matrix.probe))
+            is_sure = matrix.p_value[at] <= self.level and value >= SMALLEST_SKILL and low > 0
+            found.append(Cell(value, low, high, bool(is_sure), row, matrix.probe))
         return found
 
-    def find_losses(self, x: np.ndarray, name: str, probe: str = "") -> np.ndarray:
-        """The losses on the test rows, by group, of a probe of inputs (N, S, p), or of the best."""
-        target, losses = self.targets[name], []
-        for each in [probe] if probe else PROBES:
-            [(said, true, _)] = leakage.fit_and_predict(x, [target], self.held_out, each)
-            losses.append(leakage.mean_loss(said, true, target))
-        return np.bincount(self.tested, weights=min(losses, key=np.sum))
-
-    def find_constant(self, name: str) -> np.ndarray:
-        """The losses of the best constant."""
-        return self.find_losses(np.zeros((len(self.held_out), 1, 1)), name, PROBES[0])
+    def find_losses(self, x: np.ndarray, name: str, probe: str) -> np.ndarray:
+        """The losses on the test rows, by group, of a probe of inputs (N, S, p), and of none."""
+        [(said, true, constant)] = leakage.fit_and_predict(
+            x, [self.targets[name]], self.held_out, probe
+        )
+        losses = (leakage.mean_loss(each, true, self.targets[name]) for each in (said, constant))
+        return np.stack([np.bincount(self.tested, weights=each) for each in losses])
 
     def exceed(self, code: str, name: str, inputs: np.ndarray) -> tuple[bool, float]:
         """Whether a code surely predicts a factor better than other inputs, and their skill."""
-        cell, losses = self.cells[name][code], self.find_losses(inputs, name)
-        gains = losses - self.find_losses(self.rows[cell.row], name, cell.probe)
+        cell = self.cells[name][code]
+        losses, base = min((self.find_losses(inputs, name, probe) for probe in PROBES), key=total)
+        gains = losses - self.find_losses(self.rows[cell.row], name, cell.probe)[0]
         is_more = gains.sum() > 0 and flip_signs(gains[:, None])[0] <= SIGNIFICANCE
-        return bool(is_more), 1 - losses.sum() / self.find_constant(name).sum()
+        return bool(is_more), 1 - losses.sum() / base.sum()
 
     def judge(self, code: str, name: str, own: Mapping[str, Sequence[str]]) -> tuple[str, str]:
         """What a code tells of a factor that it should not contain, "leak", "open" or "none"; why.
@@ -148,7 +135,7 @@ def decide(
     own: by factor the codes that may hold it, none if unknown.
     """
     cells, codes = probes.cells, probes.codes
-    read = [(code, name) for name, code in product(cells, codes) if cells[name][code].is_read]
+    read = [(code, name) for name, code in product(cells, codes) if cells[name][code].is_sure]
     if count < FEWEST:
         said = f"Cannot be concluded: {count} {unit} are too few; give {FEWEST} or more, better"
         return [f"{said} several hundred."], []
@@ -177,8 +164,8 @@ def list_contents(probes: Probes, code: str, names: Sequence[str]) -> str:
     """What is in a code, of the factors whose place is not known, ranked."""
     cells = {name: probes.cells[name][code] for name in names}
     ranked = sorted(cells, key=lambda name: rank(cells[name]), reverse=True)
-    listed = ", ".join(f"{name} {cells[name]}" for name in ranked if cells[name].is_read)
-    rest = ", ".join(name for name in ranked if not cells[name].is_read)
+    listed = ", ".join(f"{name} {cells[name]}" for name in ranked if cells[name].is_sure)
+    rest = ", ".join(name for name in ranked if not cells[name].is_sure)
     said = f"{code} contains {listed}" if listed else f"No factor is clearly in {code}"
     return f"{said}; not surely: {rest}." if listed and rest else f"{said}."
 
@@ -209,35 +196,33 @@ def describe_leaks(
 # ---- two codes
 
 
-def compare_codes(first: Probes, second: Probes) -> dict[str, dict[str, Difference]]:
+def compare_codes(first: Probes, second: Probes) -> Cells:
     """By factor and code of the same name: the skill of the first less that of the second.
 
     Both are read in the way, and by the probe, in which both together are read best, so that
     neither has the choice; limits are those of other test rows, or groups, for these probes.
     """
-    pairs, gains = [*product(first.cells, first.codes)], []
+    pairs, gains, bases = [*product(first.cells, first.codes)], [], []
     for name, code in pairs:
         cells = zip(first.list_cells(code, name), second.list_cells(code, name), strict=True)
         best, _ = max(cells, key=lambda pair: pair[0].value + pair[1].value)
         both = [each.find_losses(each.rows[best.row], name, best.probe) for each in (first, second)]
-        gains.append(both[1] - both[0])
-    sums, sizes = np.array(gains), np.array([first.find_constant(name) for name, _ in pairs])
+        gains.append(both[1][0] - both[0][0])
+        bases.append(both[0][1])
+    sums, sizes = np.array(gains), np.array(bases)
     limits = ratio_limits(np.divide, sums, sizes, DRAWS, first.seed)
     # Where no test group differs, no draw can: the exact limit of a share of which none was seen.
     same, n = ~sums.any(1), sums.shape[1]
     room = (1 - binomtest(n, n).proportion_ci().low) / sizes[same].mean(1)
     limits[same] = np.stack([-room, room], 1)
     values, is_sure = sums.sum(1) / sizes.sum(1), flip_signs(sums.T) <= SURE
-    table: dict[str, dict[str, Difference]] = {name: {} for name in first.cells}
-    for at, (name, code) in enumerate(pairs):
-        low, high = limits[at].tolist()
-        table[name][code] = Difference(float(values[at]), low, high, bool(is_sure[at]))
+    table: Cells = {name: {} for name in first.cells}
+    for (name, code), *cell in zip(pairs, values, *limits.T, is_sure, strict=True):
+        table[name][code] = Cell(*(each.item() for each in cell))
     return table
 
 
-def describe_differences(
-    table: Mapping[str, Mapping[str, Difference]], names: tuple[str, str]
-) -> str:
+def describe_differences(table: Cells, names: tuple[str, str]) -> str:
     """The verdict on two codes in a sentence."""
     listed = [(each, f"{n} in {c} {each}") for n, row in table.items() for c, each in row.items()]
     listed.sort(key=lambda pair: -abs(pair[0].value))
@@ -264,9 +249,14 @@ def flip_signs(gains: np.ndarray) -> np.ndarray:
 # ---- places
 
 
+def total(losses: np.ndarray) -> float:
+    """The sum of a probe's losses, which stand before those of no probe."""
+    return losses[0].sum()
+
+
 def rank(cell: Cell) -> tuple[bool, float]:
     """What orders cells: what is read surely comes before all else."""
-    return cell.is_read, cell.value
+    return cell.is_sure, cell.value
 
 
 def assign_codes(
