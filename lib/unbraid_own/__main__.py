@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 from unbraid.__main__ import data
-from unbraid.checks import ResultsError, check_field, check_names
+from unbraid.checks import check_field, check_names
 from unbraid.files import quiet_pipe, write_atomically
 
 app = typer.Typer(
@@ -103,7 +103,9 @@ def main() -> None:
         sys.exit(f"error: {error}; python -m pip install 'unbraid[own]' installs it")
     except MemoryError:
         sys.exit("error: memory: expected more than there is; bring fewer rows or steps")
-    except (OSError, ValueError, ResultsError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not type(error).__module__.startswith("unbraid"):
+            raise  # a fault of PyTorch
         sys.exit(f"error: {error}")
 
 
