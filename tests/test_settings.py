@@ -46,6 +46,9 @@ def test_a_section_inherits_from_those_around_it_and_from_its_mixins():
     run = at_quick["outer.inner.run"]
     assert run == {"a": 2, "b": 4, "c": 5, "d": 8, "run": "run"}
     assert at_full["outer.inner.run"] == run | {"a": 1, "b": 6}
+    table["inner"]["run"]["like"] = ["k"]
+    with pytest.raises(SettingsError, match=r"like of outer\.inner\.run"):
+        walk("quick")
 
 
 @pytest.fixture
