@@ -154,11 +154,9 @@ def make_sampler(settings: RunSettings, split: str = "train") -> Sampler:
 
 
 def sample_digits(settings: RunSettings, split: str) -> Sampler:
-    """Moving digits as paper A reads them, or `length` of path_length frames, without order."""
-    digits, path = load_digits(split), settings.path_length
-    law = settings.motion, tuple(settings.speeds)
-    kept = settings.length if path else None
-    draw = DigitPaths(digits, settings.image_size, path or settings.length, *law, kept=kept)
+    """Moving digits as paper A reads them."""
+    digits, law = load_digits(split), (settings.motion, tuple(settings.speeds))
+    draw = DigitPaths(digits, settings.image_size, settings.length, *law)
     return Sampler(draw, draw.provenance, (digits.source,))
 
 

@@ -23,7 +23,6 @@ from papers.encoded import Evaluation, Figures, code_probes, encode, seeded
 from papers.provenance import read_versions
 from papers.run import FILES, load_run, run_name
 from papers.settings import Jobs, RunSettings, load, select_runs
-from papers.side_by_side import evaluate as side_by_side
 
 TOLERANCE = 1e-4  # of a figure that is measured again, relative where it is larger than 1
 EVALUATIONS: dict[str, dict[str, Evaluation]] = {  # by model and dataset
@@ -32,7 +31,6 @@ EVALUATIONS: dict[str, dict[str, Evaluation]] = {  # by model and dataset
     "single_element": (
         clips.EVALUATIONS | speech.EVALUATIONS | series.EVALUATIONS | rain_probe.EVALUATIONS
     ),
-    "benchmark": side_by_side.EVALUATIONS,
 }
 
 

@@ -44,13 +44,11 @@ class JudgeTask(NamedTuple):
     kind: type[FrameJudge]
     section: str
     labels: tuple[str, ...]  # that it names
-    data: str = ""  # the dataset that it judges, where it does not bear its name
 
 
 WORN = ("skin", "trousers", "top", "hair")
 JUDGES = {  # A clip's motion is its action and direction in one, as in the papers.
     "sprites": JudgeTask(SequenceJudge, "judge", ("motion", *WORN)),
-    "sprites_roughened": JudgeTask(SequenceJudge, "judge.soft", ("motion", *WORN), "sprites"),
     "sprites_poses": JudgeTask(FrameJudge, "judge.poses", ("pose", "action", "direction", *WORN)),
     "digits": JudgeTask(FrameJudge, "judge.digits", ("red_digit", "green_digit")),
     "mug": JudgeTask(SequenceJudge, "judge.mug", ("expression", "subject")),
@@ -73,22 +71,10 @@ def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = 
     return where / f"judge-seed{seed}.safetensors"
 
 
-def name_judges(settings: RunSettings) -> dict[str, tuple[str, str, int]]:
-    """The judges that measure runs of these settings: dataset, profile and pixels of each.
-
-    First that of the run's own dataset (`JUDGED`) or of `evaluation_judge`; then, with
-    `evaluation_all_judges`, others of sprites. Keys stand before the names of figures.
-    """
-    is_judged = (settings.model, settings.dataset) in JUDGED
-    name = settings.dataset if is_judged else settings.evaluation_judge
-    if name is None:
-        return {}
+def find_judged(settings: RunSettings) -> tuple[str, str, int]:
+    """The judge that measures runs of these settings: its dataset, profile and pixels."""
     size = settings.evaluation_judge_size or settings.image_size
-    judges = {"": (name, settings.profile, size)}
-    if settings.evaluation_all_judges:
-        judges["roughened_"] = ("sprites_roughened", "full", 64)
-        judges["at_32_"] = ("sprites", "quick", 32)
-    return judges
+    return settings.dataset, settings.profile, size
 
 
 def find_judge(dataset: str, profile: str, size: int | None = None) -> Path:
@@ -111,16 +97,18 @@ def find_judge(dataset: str, profile: str, size: int | None = None) -> Path:
 
 
 def open_judge(
-    dataset: str, profile: str = "quick", classes: Classes | None = None, size: int | None = None
+    dataset: str, profile: str = "quick", size: int | None = None, classes: Classes | None = None
 ) -> FrameJudge:
     """The judge that `find_judge` finds; classes: of the data that it is to judge, or an error."""
     return load_judge(find_judge(dataset, profile, size), classes)
 
 
 def describe_judges(settings: RunSettings) -> dict[str, str]:
-    """The judges that measure runs of these settings: names, and the SHA-256 of their weights."""
-    paths = [find_judge(*each) for each in name_judges(settings).values()]
-    return {"/".join(path.with_suffix("").parts[-4:]): files.digest(path) for path in paths}
+    """The judge that measures runs of these settings, if any: name, and SHA-256 of its weights."""
+    if (settings.model, settings.dataset) not in JUDGED:
+        return {}
+    path = find_judge(*find_judged(settings))
+    return {"/".join(path.with_suffix("").parts[-4:]): files.digest(path)}
 
 
 # ---- what judges learn from
@@ -136,8 +124,7 @@ def judge_examples(dataset: str, split: str, settings: RunSettings) -> tuple[Sam
         examples = replace(draw(TEST_DIGITS, fixed), classes=classes)
         return Sampler(draw, draw.provenance, (digits.source,)), examples
 
-    data = load_sequences(task.data or dataset, split, settings)
-    sources = sources_of(task.data or dataset)
+    data, sources = load_sequences(dataset, split, settings), sources_of(dataset)
     if task.kind is SequenceJudge:
         return Sampler(SequenceSampler(data), data.provenance, sources), data.as_float()
 

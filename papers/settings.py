@@ -68,7 +68,6 @@ class RunSettings:
     image_size: int = 64
     channels: int = 3
     length: int = 0  # frames of a sequence, where a sampler draws them
-    path_length: int | None = None  # frames of the path that `length` are drawn from
     frames_drawn: int | None = None  # in place of `length`, for a model that divides them
     motion: str = "bounce"  # of moving digits
     speeds: list | tuple = (0.1, 0.1)
@@ -90,9 +89,7 @@ class RunSettings:
     evaluation_grid: int = 12  # points of each of its axes
     evaluation_heads: int = 3  # trainings of each head that reads the codes of series
     evaluation_epochs: int = 0  # of each such training; 0: as the paper's
-    evaluation_judge: str | None = None  # the dataset of the judge, for models without one
     evaluation_judge_size: int | None = None  # pixels of the judge, where not those of the run
-    evaluation_all_judges: bool = False  # also those of other sizes of sprites
     evaluation_fresh_statistics: bool = False  # also with new means of batch normalisation
 
     options: dict[str, Any] = field(default_factory=dict)  # of the model, its bound and the loader

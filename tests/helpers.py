@@ -17,17 +17,14 @@ from unbraid.models.unordered import UnorderedFrames
 from unbraid.variants import (
     AblatedElement,
     CanvasPrediction,
-    FrameVAE,
     PaintedFrames,
     PublishedSeries,
     PublishedSpeech,
-    SequenceVAE,
     SpeechElement,
 )
 
 from papers.a.variants import GatedPrediction
 from papers.c.variants import ReleasedElement
-from papers.side_by_side.variants import PrincipalComponents
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 each_notebook = for_all(NOTEBOOKS)  # one test of all
@@ -93,9 +90,6 @@ MODELS = {  # by name: the class and its sizes
     "released series": (PublishedSeries, SIZES["released_series"]),
     "released series, last": (PublishedSeries, SIZES["released_series"] | {"anchor": "last"}),
     "released speech": (PublishedSpeech, SIZES["released_speech"]),
-    "sequence VAE": (SequenceVAE, SIZES["sequence_vae"]),
-    "frame VAE": (FrameVAE, SIZES["frame_vae"]),
-    "principal components": (PrincipalComponents, SIZES["components"]),
 }
 
 

@@ -279,9 +279,7 @@ def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
         "unordered.digits",
         "unordered.grey_digits",
         "single_element.weather",
-        "benchmark.circle.independent",
-        "benchmark.sprites.frame_vae",
-        "benchmark.sprites.pca",
+        "benchmark.circle.single_element",
     ),
 )
 def test_a_small_model_has_every_figure_twice_alike(section):
@@ -290,6 +288,5 @@ def test_a_small_model_has_every_figure_twice_alike(section):
     figures = evaluation.evaluate(model, options, 0)
     assert figures and all(map(math.isfinite, figures.values()))
     assert figures == evaluation.evaluate(model, options, 0)
-    assert ("thing_right" in figures) == section.startswith("benchmark.circle")
     assert not section.startswith("unordered") or len(figures) == 7
     assert evaluation.describe_protocol(options)["data"]

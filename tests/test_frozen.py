@@ -16,8 +16,7 @@ from unbraid.models.base import SequenceModel
 from unbraid.variants import GatedPrediction
 
 import papers.a.variants
-import papers.b.variants
-import papers.side_by_side.variants  # noqa: F401 - weights of its classes are opened here
+import papers.b.variants  # noqa: F401 - weights of its classes are opened here
 
 FROZEN = Path(__file__).with_name("frozen.json")
 

@@ -209,7 +209,7 @@ def evaluate_characters(model: UnorderedFrames, settings: RunSettings, seed: int
     torch.rand(trained_on + 5 * len(test), test.length, generator=generator)  # as above
 
     size = settings.evaluation_judge_size or settings.image_size
-    judge = open_judge(settings.dataset, settings.profile, test.classes, size)
+    judge = open_judge(settings.dataset, settings.profile, size, test.classes)
     donors = torch.as_tensor(random_donors(len(test), seed))
     pairs = torch.stack([torch.arange(len(test)), donors], 1)  # of the pose, of the identity
     transferred = transfer(model, test, static, pairs, judge)

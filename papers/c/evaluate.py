@@ -32,7 +32,7 @@ from unbraid.models.base import Codes, SequenceModel
 from papers import encoded
 from papers.datasets import load_clips
 from papers.encoded import Encoded, Evaluation, Figures, encode, true_swaps
-from papers.judge import name_judges, open_judge
+from papers.judge import find_judged, open_judge
 from papers.settings import RunSettings
 
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
@@ -42,7 +42,18 @@ CLIPS_AT_ONCE = 32  # decoded, and judged or compared
 MOTION_LABELS = {"action": "motion", "motion_action": "action", "motion_direction": "direction"}
 
 ClassLabels = Mapping[str, np.ndarray]
-Judges = Mapping[str, FrameJudge]  # by the prefix of the names of their figures
+# What of sprites is recorded: of a label the kinds of shares, and the labels that probes read.
+SHARES = {
+    "motion_action": ("",),
+    "motion_direction": ("", "differing_", "leak_"),
+    "hair": ("", "differing_", "leak_"),
+    "skin": ("differing_",),
+    "trousers": ("differing_",),
+    "top": ("differing_",),
+    "action": (),
+}
+KEPT = ("hair", "skin", "subject")
+READ_OFF = ("action", "motion_action", "motion_direction", "hair", "expression", "subject")
 
 
 def evaluate_clips(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
@@ -50,14 +61,12 @@ def evaluate_clips(model: SequenceModel, settings: RunSettings, seed: int) -> Fi
     # Convolutions run fastest in this layout.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, test = (encode(model, load_clips(settings, s, seed)) for s in ("train", "test"))
-    judges = {}
-    for prefix, (name, profile, size) in name_judges(settings).items():
-        judges[prefix] = open_judge(name, profile, test.sequences.classes, size)
+    judge = open_judge(*find_judged(settings), classes=test.sequences.classes)
     labels = class_labels(test.sequences)
 
     figures = bound_per_frame(model, [test.sequences], seed)
-    figures |= swaps(model, test, judges, labels, seed)
-    figures |= generations(model, test, judges, labels, seed)
+    figures |= swaps(model, test, judge, labels, seed)
+    figures |= generations(model, test, judge, labels, seed)
     figures |= clip_probes(train, test, seed)
     figures |= draw_probes(model, train.sequences, test.sequences, seed)
     if settings.evaluation_fresh_statistics:
@@ -79,46 +88,42 @@ def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
 
 
 def swaps(
-    model: SequenceModel, test: Encoded, judges: Judges, labels: ClassLabels, seed: int
+    model: SequenceModel, test: Encoded, judge: FrameJudge, labels: ClassLabels, seed: int
 ) -> Figures:
-    """Each test clip's dynamic code with another's static code.
+    """Each test clip's dynamic code with another's static code; of sprites, what SHARES names.
 
     swap_<label>: share in which the judge names the dynamic donor's action (of faces: expression),
     the static donor's attributes (subject). swap_differing_*: the same where the two donors differ;
     swap_leak_*: there, the share of the other donor's. swap_nearest, of sprites, without a judge:
-    share in which the true clip is the nearest of all test clips by squared error. plain_<label>,
-    plain_nearest: of plain reconstructions, the share of the own clip's.
+    share in which the true clip is the nearest of all test clips by squared error. plain_nearest:
+    of plain reconstructions, the share of the own clip's.
     """
     donors, figures = random_donors(len(test), seed), {}
-    frames = decode_all(model, test.codes)
-    plain = name_frames(judges, frames)
     if "motion" in test.labels:
-        own_clips = torch.arange(len(test))
-        figures["plain_nearest"] = share_nearest(frames, test.sequences, own_clips)
-    del frames  # of a large set the memory is needed
-    frames = decode_all(model, test.codes | {"static": test.codes["static"][donors]})
+        figures["plain_nearest"] = share_plain(model, test)
+    frames = swap_static(model, test, donors)
+    named = {name: p.numpy().argmax(1) for name, p in judge_clips(judge, frames).items()}
     given = {name: each[donors] for name, each in labels.items()}
     static = [name for name in labels if name in STATIC_LABELS]
-    for prefix, named in name_frames(judges, frames).items():
-        scores = swap_scores(named, labels, given, static, plain=plain[prefix])
-        for name, each in scores.factors.items():
-            figures[f"{prefix}plain_{name}"] = each.plain.mean
-            figures[f"{prefix}swap_{name}"] = each.right.mean
-            figures[f"{prefix}swap_differing_{name}"] = each.moved.mean
-            figures[f"{prefix}swap_leak_{name}"] = each.other
+    for name, scores in swap_scores(named, labels, given, static).factors.items():
+        shares = {"": scores.right.mean, "differing_": scores.moved.mean, "leak_": scores.other}
+        for kind in SHARES.get(name, shares):
+            figures[f"swap_{kind}{name}"] = shares[kind]
     if "motion" in test.labels:
         clips = true_swaps(test.sequences, donors)
         figures["swap_nearest"] = share_nearest(frames, test.sequences, clips)
     return figures
 
 
-def name_frames(judges: Judges, frames: Tensor) -> dict[str, dict[str, np.ndarray]]:
-    """What each judge, by its prefix, names of each label in all clips, (N,)."""
-    named = {}
-    for prefix, judge in judges.items():
-        judged = judge_clips(judge, frames)
-        named[prefix] = {name: p.numpy().argmax(1) for name, p in judged.items()}
-    return named
+def swap_static(model: SequenceModel, test: Encoded, donors: np.ndarray) -> Tensor:
+    """Clips (N, T, C, H, W) with their own dynamic code and the static code of their donors."""
+    return decode_all(model, test.codes | {"static": test.codes["static"][donors]})
+
+
+def share_plain(model: SequenceModel, test: Encoded) -> float:
+    """Share of plain reconstructions to which, of all clips, their own is nearest."""
+    own_clips = torch.arange(len(test))
+    return share_nearest(decode_all(model, test.codes), test.sequences, own_clips)
 
 
 def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
@@ -138,7 +143,7 @@ def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
 
 
 def generations(
-    model: SequenceModel, test: Encoded, judges: Judges, labels: ClassLabels, seed: int
+    model: SequenceModel, test: Encoded, judge: FrameJudge, labels: ClassLabels, seed: int
 ) -> Figures:
     """Means over repeats: `generation_scores` of what moves, where the static code was drawn.
 
@@ -147,38 +152,31 @@ def generations(
     along a drawn path, as the authors do.
     """
     moving = next(iter(labels))
-    static_labels = [name for name in labels if name in STATIC_LABELS]
     thirds = {name: code[::3] for name, code in test.codes.items()}
     generator = generator_for(model, 30_000 + seed)
     repeats = defaultdict(list)
     for _ in range(REPEATS):
         drawn = encoded.draw_others(model, test.codes, "dynamic", generator)
-        for prefix, seen in judge_codes(model, judges, drawn).items():
-            for name, score in encoded.generation_scores(seen[moving], labels[moving]).items():
-                repeats[f"{prefix}{name}"].append(score)
+        seen = judge_codes(model, judge, drawn)
+        for name, score in encoded.generation_scores(seen[moving], labels[moving]).items():
+            repeats[name].append(score)
 
         drawn = encoded.draw_others(model, thirds, "static", generator)
         drawn["dynamic"] = encoded.prior_means(model, drawn["dynamic"])
-        for prefix, seen in judge_codes(model, judges, drawn).items():
-            for name in static_labels:
-                right = seen[name].argmax(1) == labels[name][::3]
-                repeats[f"{prefix}kept_{name}"].append(right.mean())
+        seen = judge_codes(model, judge, drawn)
+        for name in labels.keys() & {*KEPT}:
+            right = seen[name].argmax(1) == labels[name][::3]
+            repeats[f"kept_{name}"].append(right.mean())
     return {name: float(np.mean(values)) for name, values in repeats.items()}
 
 
-def judge_codes(
-    model: SequenceModel, judges: Judges, codes: Codes
-) -> dict[str, dict[str, np.ndarray]]:
-    """Each judge's probabilities (N, classes) for decoded codes, by label."""
-    parts: dict[str, list[dict[str, Tensor]]] = {prefix: [] for prefix in judges}
+def judge_codes(model: SequenceModel, judge: FrameJudge, codes: Codes) -> dict[str, np.ndarray]:
+    """The judge's probabilities (N, classes) for decoded codes, by label."""
+    parts = []
     for rows in torch.arange(len(codes["static"])).split(CLIPS_AT_ONCE):
         frames = decode_all(model, {name: code[rows] for name, code in codes.items()})
-        for prefix, judge in judges.items():
-            parts[prefix].append(judge_clips(judge, frames))
-    named = {}
-    for prefix, of_judge in parts.items():
-        named[prefix] = {name: seen.numpy() for name, seen in concatenate(of_judge).items()}
-    return named
+        parts.append(judge_clips(judge, frames))
+    return {name: seen.numpy() for name, seen in concatenate(parts).items()}
 
 
 # ---- further measures
@@ -197,8 +195,10 @@ def fresh_statistics(model: SequenceModel, train: Encoded, test: Encoded, seed: 
         for _ in range(20):
             rows = torch.randint(len(train), (128,), generator=generator)
             fresh.elbo(as_float(train.sequences.frames[rows]), generator)
-    again = encode(fresh.eval(), test.sequences)
-    return {"fresh_swap_nearest": swaps(fresh, again, {}, {}, seed)["swap_nearest"]}
+    again, donors = encode(fresh.eval(), test.sequences), random_donors(len(test), seed)
+    clips = true_swaps(test.sequences, donors)
+    frames = swap_static(fresh, again, donors)
+    return {"fresh_swap_nearest": share_nearest(frames, test.sequences, clips)}
 
 
 def draw_probes(model: SequenceModel, train: Sequences, test: Sequences, seed: int) -> Figures:
@@ -217,8 +217,13 @@ def clip_probes(train: Encoded, test: Encoded, seed: int, ending: str = "") -> F
     codes = []
     for part in (train, test):
         codes.append({f"{name}{ending}": code.flatten(1) for name, code in part.codes.items()})
-    labels = [class_labels(part.sequences) for part in (train, test)]
+    labels = [select_read(class_labels(part.sequences)) for part in (train, test)]
     return encoded.name_skills(*codes, *labels, "linear", seed)
+
+
+def select_read(labels: ClassLabels) -> ClassLabels:
+    """The labels that probes read off codes."""
+    return {name: values for name, values in labels.items() if name in READ_OFF}
 
 
 CLIPS = Evaluation(evaluate_clips, load_clips)

@@ -1,1 +1,1 @@
-"""The rivals of the benchmark: models beside papers A, B and C, under the same interface."""
+"""Models side by side, on the same data with an equal budget: what notebooks 40 and 41 open."""
