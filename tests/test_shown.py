@@ -7,21 +7,18 @@ import pytest
 import torch
 from helpers import DOUBLE, seeded
 from unbraid import IndependentPrediction
-from unbraid.data import sprites
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian, kl
 from unbraid.measures.information import same_and_cross
 from unbraid.measures.swaps import swap_scores
 
-from papers import settings
 from papers.a.pairs import Pairs, best_partition, collect_pairs
 from papers.a.variants import GatedPrediction
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
 from papers.c.speech import equal_error_rate, speaker_trials
 from papers.encoded import generation_scores
-from papers.side_by_side.evaluate import find_nearest, load_benchmark
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 
@@ -306,23 +303,3 @@ def test_36_shuffles_whole_months_and_sees_a_rule(define):
     turned, wrong = shown.shuffle_test(loads[::2], oil[::2], loads[1::2], -oil[1::2])
     assert turned > sum(wrong) / len(wrong)
     assert shown.predict(loads[:2], oil[:2] * 0 + 3, loads[:3]).eq(3).all()
-
-
-@pytest.mark.parametrize(("split", "whole", "count"), [("test", "test", 56), ("train", "fit", 56)])
-def test_40_chooses_the_clips_of_the_record(define, split, whole, count):
-    options = settings.load("benchmark.sprites.single_element", "quick")
-    recorded = load_benchmark(options, split, 0)
-    chosen = define("40", "choose", sprites=sprites).choose(whole, count)
-    assert torch.equal(chosen.frames, recorded.frames)
-    assert torch.equal(chosen.labels["character"], recorded.labels["character"])
-
-
-def test_40_counts_the_nearest_clips_as_papers_find_them(define):
-    x, number = torch.rand(30, 2, 3, 4, 4, generator=seeded(13)), torch.arange(30)
-    motion, character, donors = number % 5, number // 5, number.roll(7)
-    made = (x[donors] + x[number.roll(3)] + 0.2) / 2.2
-    shown = define("40", "count_right", x=x, motion=motion, character=character, donors=donors)
-    found = find_nearest(made, tuple(x))
-    hits = motion[found] == motion, character[found] == character[donors]
-    assert shown.count_right(made).tolist() == [float(hit.double().mean()) for hit in hits]
-    assert len(found.unique()) > 5
