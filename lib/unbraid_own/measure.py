@@ -32,7 +32,9 @@ SHARES = {"training": 0.7, "test": 0.3}  # of the rows, or of the groups
 MOST_LINES = 12  # on a terminal
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
 NULLS = 10  # estimates with a factor shuffled
-CALIBRATION_DRAWS = 3  # of each amount that is planted
+MOST_COMPONENTS = 32  # of a code whose neighbours are counted
+CALIBRATION_DRAWS = 2  # of each amount that is planted
+TREES = 12  # of a forest behind DCI
 UNITS_SHOWN = 3  # of each factor
 MOST_CLASSES = 20  # of whole numbers: more may be measured
 DCI = ("disentanglement", "completeness", "informativeness")
@@ -206,7 +208,7 @@ def read(inputs: Inputs, dynamic: Sequence[str] | None, held_out: np.ndarray, se
         varying = x[rows][:, np.ptp(x[rows], axis=0) > 0]
         if varying.size and known:
             least = {factor: probes.cells[factor][name].value for factor in known}
-            x = reduce_units(varying).code
+            x = reduce_units(varying, most=MOST_COMPONENTS).code
             bits[name], calibrations[name] = measure_bits(x, known, least, seed)
     units, dci = tabulate_units(flat, still, held_out, seed)
     where = f" in {numbers.max() + 1} groups" if unit == "groups" else ""
@@ -238,19 +240,16 @@ def read_bits(code: np.ndarray, *columns: np.ndarray) -> list[float]:
 def measure_bits(
     code: np.ndarray, factors: Arrays, least: dict[str, float], seed: int
 ) -> tuple[dict[str, str], tuple[str, float, Calibration] | None]:
-    """Of each factor (N,) the bits in a code (N, D), the most if shuffled, and a probe's bound.
+    """Of each factor (N,) the bits in a code (N, D), and the most if it is shuffled.
 
-    least: by factor how well it is predicted. The second is a calibration, for the classes of
-    which that is least: their name, their reading, and the curves.
+    least: by factor how well it is predicted. For the classes of which that is least, with a
+    probe's lower bound, the second is their name, their reading, and its calibration.
     """
     random, texts = np.random.default_rng(seed), {}
     for name, values in factors.items():
         orders = (random.permutation(len(values)) for _ in range(NULLS))
         bits, *null = read_bits(code, values, *(values[order] for order in orders))
         texts[name] = f"{bits:.2f} (shuffled {max(null):.2f})"
-        if values.dtype.kind != "f":
-            bound = probe_bits(code, values, seed=seed)
-            texts[name] += f", a probe reads {bound.mean:.2f} [{bound.low:.2f}, {bound.high:.2f}]"
     classes = [name for name, values in factors.items() if values.dtype.kind != "f"]
     if not classes:
         return texts, None
@@ -259,6 +258,8 @@ def measure_bits(
     def read_one(x: np.ndarray, y: np.ndarray) -> float:
         return read_bits(x, y)[0]
 
+    bound = probe_bits(code, factors[name], seed=seed)
+    texts[name] += f", a probe reads {bound.mean:.2f} [{bound.low:.2f}, {bound.high:.2f}]"
     curves = calibrate(code, factors[name], read_one, draws=CALIBRATION_DRAWS, seed=seed)
     return texts, (name, read_one(code, factors[name]), curves)
 
@@ -291,6 +292,6 @@ def tabulate_units(
         best = np.argsort(-share)[:UNITS_SHOWN]
         listed = ", ".join(f"{names[unit]} ({share[unit]:.2f})" for unit in best)
         rows.append((name, listed, f"{gap:.2f}"))
-    importance, skills = scores.importances(units, columns, held_out, seed=seed)
+    importance, skills = scores.importances(units, columns, held_out, TREES, seed)
     both = [scores.disentanglement(each) for each in (importance, importance.T)]
     return rows, dict(zip(DCI, (*both, float(skills.mean())), strict=True))

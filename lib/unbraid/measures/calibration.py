@@ -20,7 +20,7 @@ from scipy.special import entr, rel_entr, stdtrit
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.feature_selection import SelectPercentile
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -317,8 +317,10 @@ def split(
     rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Five times four parts and one of some rows, of whole groups, with like shares of classes."""
-    parts = min(5, len(np.unique(groups[rows])))
-    folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    count = len(np.unique(groups[rows]))
+    # Folds of groups are balanced in a loop over them, which rows of their own do not need.
+    kind = StratifiedKFold if count == len(rows) else StratifiedGroupKFold
+    folds = kind(min(5, count), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # A class may be too rare for all parts.
         for train, test in folds.split(rows, labels[rows], groups[rows]):
