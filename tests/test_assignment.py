@@ -1,10 +1,11 @@
 """Assignments for otter-grader: marks of right, missing and wrong answers.
 
-A runner of a few lines grades them here; in `make grading` the grader itself does it, too, which
-lives in an environment of its own.
+A runner of a few lines grades a small one here; with the mark `grading` the grader itself, which
+lives in an environment of its own, assigns and grades all pages.
 """
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import nbformat
 import pytest
 import torch
 from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
+from helpers import NOTEBOOKS
 from nbformat.v4 import new_code_cell
 from unbraid_course.workshop import read_texts
 
@@ -29,12 +31,14 @@ SUBMISSIONS = (  # exercises with right and with wrong answers, and the marks of
     (("11.1", "11.3"), ("11.2",), [1, 0, 3]),
 )
 GRADE_WITH_OTTER = """
-import sys
+import json, sys
 from otter.api import grade_submission
 
 archive, *submissions = sys.argv[1:]
-for path in submissions:
-    print("marks", grade_submission(path, archive, quiet=True).total)
+graded = [grade_submission(path, archive, quiet=True) for path in submissions]
+found = [{"total": each.total, "possible": each.possible, "report": each.to_report_str()}
+         for each in graded]
+print(json.dumps(found))
 """
 
 
@@ -86,30 +90,57 @@ def test_marks(book):
         assert grade(edit_answers(book, right, wrong)) == marks
 
 
-@pytest.mark.timeout(600)
-def test_otter_gives_the_marks(book, tmp_path):
-    program, folder = shutil.which("otter"), tmp_path / "build" / "11"
-    if not program:
-        pytest.skip("make grading runs this")
+def find_mistake(path):
+    """Of a page's first exercise that knows one: the answer's name, cells that give this mistake
+    as the answer, and what is said of it."""
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    for cell in cells:
+        if "expectation" in cell.metadata.get("tags", []):
+            *lines, last = ast.parse(cell.source).body
+            given = {each.arg: each.value for each in last.value.keywords}
+            if "mistakes" in given:
+                wrong, says = given["mistakes"].elts[0].elts
+                number = ast.literal_eval(last.value.args[0])
+                call = re.compile(rf"check\([\"']{re.escape(number)}[\"'], (\w+)\)")
+                name = next(match[1] for each in cells if (match := call.search(each.source)))
+                source = "\n".join(map(ast.unparse, lines))
+                source += f"\n{name} = {ast.unparse(wrong)}"
+                return name, source, ast.literal_eval(says)
+    return None
+
+
+@pytest.mark.grading
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_otter_assigns_and_grades_a_page(path, tmp_path):
+    """As docs/teaching.md says it; the reference has all points, a known mistake its sentence."""
+    program = shutil.which("otter")
+    assert program, "otter-grader is not installed; make test ONLY=grading installs it"
+    (written,) = assignment.write_assignment(tmp_path, path.name[:2], profile="smoke")
 
     def run(*arguments):
         command = [Path(program).with_name("python"), *arguments]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = subprocess.run(command, cwd=written.parent, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    run("-m", "otter", "assign", "11_count.ipynb", "dist")
-    learners, teachers = folder / "dist" / "student", folder / "dist" / "autograder"
-    released = nbformat.read(learners / "11_count.ipynb", 4)
-    assert "olution" not in str(released) and "expect(" not in str(released)
-    submissions = []
-    for number, (right, wrong, _) in enumerate(SUBMISSIONS):
-        submissions.append(tmp_path / f"{number}" / "student" / "11_count.ipynb")
-        submissions[-1].parent.mkdir(parents=True)
-        nbformat.write(edit_answers(released, right, wrong), submissions[-1])
-    printed = run("-c", GRADE_WITH_OTTER, *teachers.glob("*.zip"), *submissions)
-    marks = [float(line.split()[1]) for line in printed.splitlines() if line.startswith("marks")]
-    assert marks == [sum(each) for _, _, each in SUBMISSIONS]
+    run("-m", "otter", "assign", written.name, "dist")
+    teachers = written.parent / "dist" / "autograder"
+    reference, wrong = teachers / written.name, tmp_path / "wrong" / written.name
+    released = nbformat.read(written.parent / "dist" / "student" / written.name, 4)
+    assert not any("expect(" in cell.source for cell in released.cells)
+    name, source, says = find_mistake(path)
+    book = nbformat.read(reference, 4)
+    last = [n for n, cell in enumerate(book.cells) if re.search(rf"^{name} = ", cell.source, re.M)]
+    book.cells.insert(last[-1] + 1, new_code_cell(source))
+    wrong.parent.mkdir()
+    nbformat.write(book, wrong)
+    (archive,) = teachers.glob("*.zip")
+    printed = run("-c", GRADE_WITH_OTTER, archive, reference, wrong)
+    right, mistaken = json.loads(printed.splitlines()[-1])
+    assert right["total"] == right["possible"] > 0, right["report"]
+    assert mistaken["total"] < mistaken["possible"], source
+    assert " ".join(says.split()) in " ".join(mistaken["report"].split()), mistaken["report"]
 
 
 def test_the_rest_of_the_notebook_stays(source, book):

@@ -176,13 +176,20 @@ def test_two_lectures_for_each_part_contain_the_sections_on_which_the_answers_re
 
 
 @each_notebook
-def test_no_cell_that_learners_keep_needs_a_solution(path):
-    kept, solved = {ast.Store: set(), ast.Load: set()}, {ast.Store: set(), ast.Load: set()}
+def test_expectations_and_solutions_use_names_of_the_page_and_their_own_alone(path):
+    """In an assignment the expectation is hidden, the solution gone, and each stands for itself."""
+    page, apart = {ast.Store: set(), ast.Load: set()}, []
     for cell in nbformat.read(path, 4).cells:
-        names = solved if "solution" in files.tags(cell) else kept
         if cell.cell_type == "code":
+            alone = {"solution", "expectation"} & {*files.tags(cell)}
+            names = {ast.Store: set(), ast.Load: set()} if alone else page
             collect_names(ast.parse(cell.source), names)
-    assert (solved[ast.Store] - kept[ast.Store]) & kept[ast.Load] == set()
+            if alone:
+                apart.append(names)
+    defined = set().union(*(names[ast.Store] for names in apart)) - page[ast.Store]
+    assert page[ast.Load] & defined == set()
+    for names in apart:
+        assert (names[ast.Load] - names[ast.Store]) & defined == set()
 
 
 def collect_names(tree, names):
