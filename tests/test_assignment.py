@@ -36,7 +36,7 @@ from otter.api import grade_submission
 
 archive, *submissions = sys.argv[1:]
 graded = [grade_submission(path, archive, quiet=True) for path in submissions]
-found = [{"total": each.total, "possible": each.possible, "report": each.to_report_str()}
+found = [{"total": each.total, "possible": each.possible, "report": each.summary()}
          for each in graded]
 print(json.dumps(found))
 """

@@ -56,7 +56,7 @@ def plant(
     z = project(source, len(rows), generator)
     count = UNITS.get(how, width if units is None else len(units))
     drawn = generator.permutation(width)[:count].tolist()
-    chosen = drawn if units is None else list(units)
+    chosen = drawn if units is None else np.asarray(units).tolist()  # also of a tensor
     is_right = len(chosen) == count and set(chosen) <= set(range(width))
     check_field(is_right, "units", f"{count} numbers below {width}", units)
 
