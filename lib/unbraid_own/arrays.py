@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,51 +92,48 @@ def check_inputs(
     Raises ValueError, with its name, for what cannot be meant: other shapes, unequal numbers of
     rows, values that are not finite, groups too few, and if no factor remains.
     """
+    from unbraid.measures.leakage import parse_inputs  # imported lazily: it takes seconds
+
     checks.check_named(codes=codes, factors=factors)
     checks.check_names("dynamic", () if dynamic is None else dynamic, factors)
     given = {name: given_array(f"code {name!r}", code) for name, code in codes.items()}
     check_size("codes", sum(code.size for code in given.values()))
-    for name, code in given.items():
+    for name in given:
         is_code = name not in NO_CODES and not name.startswith("inputs")
         expected = "units (cut all to one length; name a baseline otherwise)"
         check_field(is_code, f"code {name!r}", expected, name)
-        hint = "; factors have a file of their own, and one unit is x[:, None]" * (code.ndim == 1)
-        is_shaped = code.ndim in (2, 3) and code.size > 0
-        check_field(is_shaped, f"code {name!r}", f"(N, D) or (N, T, d){hint}", code.shape)
-    known = {name: given_array(f"factor {name!r}", values) for name, values in factors.items()}
-    lengths = {name: len(values) for name, values in (known | given).items() if values.ndim}
-    is_one, count = len(set(lengths.values())) == 1, len(next(iter(given.values())))
-    check_field(is_one, "codes, factors", "one row for each sequence in all", lengths)
+    steps = {code.shape[1] for code in given.values() if code.ndim == 3}
+    known = {name: read_factor(f"factor {name!r}", v, steps) for name, v in factors.items()}
+    count = len(next(iter(known.values())))
     check_field(count >= FEWEST, "codes, factors", f"{FEWEST} sequences or more", count)
     numbers = None if groups is None else checks.number_groups("groups", groups, count)
     found = FEWEST_GROUPS if numbers is None else numbers.max() + 1
     check_field(found >= FEWEST_GROUPS, "groups", f"{FEWEST_GROUPS} groups or more", found)
-
-    steps = {code.shape[1] for code in given.values() if code.ndim == 3}
-    known = {name: check_shape(f"factor {name!r}", v, steps) for name, v in known.items()}
     obstacles = {name: find_obstacle(values, numbers) for name, values in known.items()}
-    kept = {name: values for name, values in known.items() if not obstacles[name]}
     left_out = {name: why for name, why in obstacles.items() if why}
+    kept = {name: values for name, values in known.items() if name not in left_out}
     said = [f"{name!r}: {why}" for name, why in left_out.items()]
     check_field(kept, "factors", "one of which something can be said", "; ".join(said))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.
+        parse_inputs(given, kept, "flattened")  # refuses by name what no probe can read
     arrays = {name: measurable_array(f"code {name!r}", code) for name, code in given.items()}
     return Inputs(arrays, kept, numbers, left_out, known)
 
 
-def check_shape(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
+def read_factor(field: str, values: ArrayLike, steps: set[int]) -> np.ndarray:
     """A factor (N,), or (N, T) if it changes within a sequence; steps: T of the codes of steps."""
-    is_factor = values.ndim in (1, 2) and values.dtype.kind not in "cVmM"
+    array = given_array(field, values)
+    is_factor = array.ndim in (1, 2) and array.dtype.kind not in "cVmM"
     expected = "numbers (of times x.astype(float)) or text (N,) or (N, T)"
-    check_field(is_factor, field, expected, f"{values.shape} of {values.dtype}")
-    checks.check_classes(field, values)
-    values = measurable_array(field, values) if values.dtype.kind == "f" else values
-    to_index(field, values)  # refuses missing ones
-    if values.ndim == 2 and (values == values[:, :1]).all():
-        return values[:, 0]
-    fits = values.ndim == 1 or not steps or values.shape[1] in steps
-    expected = f"a value for each of the {max(steps, default=0)} steps of the codes"
-    check_field(fits, field, expected, values.shape)
-    return values
+    check_field(is_factor, field, expected, f"{array.shape} of {array.dtype}")
+    to_index(field, array)  # refuses missing ones
+    checks.check_classes(field, array)
+    if array.ndim == 2 and (array == array[:, :1]).all():
+        return array[:, 0]
+    fits = array.ndim == 1 or not steps or array.shape[1] in steps
+    check_field(fits, field, f"a value for each of the {steps} steps of the codes", array.shape)
+    return array
 
 
 def find_obstacle(values: np.ndarray, groups: np.ndarray | None) -> str:

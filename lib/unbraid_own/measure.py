@@ -135,13 +135,13 @@ def measure(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # They are said as doubts.
         report = read(inputs, dynamic, held_out, seed)
-        report.findings[:0] = [*suspicions, *uneven]
+        suspicions += uneven
         if other is None:
-            return report
+            return replace(report, findings=suspicions + report.findings)
         rival = replace(inputs, codes=check_inputs(match(other, inputs.codes), factors).codes)
         second = read(rival, dynamic, held_out, seed)
     differences = verdict.compare_codes(report.probes, second.probes)
-    findings = [verdict.describe_differences(differences, names)]
+    findings = [*suspicions, verdict.describe_differences(differences, names)]
     for name, each in zip(names, (report, second), strict=True):
         findings += [f"{name}: {said}" for said in each.findings]
     return replace(report, findings=findings, second=second, differences=differences)
@@ -178,15 +178,13 @@ def read(inputs: Inputs, dynamic: Sequence[str] | None, held_out: np.ndarray, se
     for name, code in inputs.codes.items():
         codes[name], share = reduce_units(code, ~held_out, seed=seed)
         if share < 1:
-            says = (
-                f"{name}: of its {code.shape[-1]} units {MOST_UNITS} principal components are read"
-            )
+            says = f"{name}: of its {code.shape[-1]} units {MOST_UNITS} components are read"
             doubts.append(f"{says}, fitted on training rows ({share:.0%} of the variance)")
-    own = verdict.assign_codes(codes, factors, dynamic)
-    count, unit = len(held_out), "sequences" if inputs.groups is None else "groups"
+    own, count = verdict.assign_codes(codes, factors, dynamic), len(held_out)
     numbers = np.arange(count) if inputs.groups is None else inputs.groups
     probes = verdict.Probes(codes, factors, numbers, held_out, seed)
-    findings, leaks = verdict.decide(probes, own, int(numbers.max()) + 1, unit)
+    independent, unit = int(numbers.max()) + 1, "sequences" if inputs.groups is None else "groups"
+    findings, leaks = verdict.decide(probes, own, independent, unit)
     left_out = {name: why for name, why in inputs.left_out.items() if why != ONE_GROUP}
     findings += [f"{name} is left out: {why}." for name, why in left_out.items()]
     doubts += probes.matrices[0].doubts
@@ -211,8 +209,7 @@ def read(inputs: Inputs, dynamic: Sequence[str] | None, held_out: np.ndarray, se
             x = reduce_units(varying, most=MOST_COMPONENTS).code
             bits[name], calibrations[name] = measure_bits(x, known, least, seed)
     units, dci = tabulate_units(flat, still, held_out, seed)
-    where = f" in {numbers.max() + 1} groups" if unit == "groups" else ""
-    sample = f"{count} sequences{where}, {held_out.sum()} of which test what probes learn."
+    sample = f"{count} sequences ({independent} {unit}), {held_out.sum()} of which are for tests."
     lists = findings, sample, own, leaks, doubts, table
     return Report(*lists, probes, bits, calibrations, units, dci)
 
