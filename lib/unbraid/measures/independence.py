@@ -79,6 +79,7 @@ def group_copies(x: ArrayLike) -> np.ndarray:
     """
     samples = measurable_array("x", x)
     check_field(samples.ndim == 2 and len(samples) > 1, "x", "(N, d) with N > 1", samples.shape)
+    samples = draw_columns(samples, 2 * TOGETHER)
     ends = find_gaps(samples)
     if np.isfinite(ends).mean() < SHARE:
         return np.arange(len(samples))
