@@ -105,6 +105,21 @@ def test_an_instrument_that_cannot_see_a_form_says_so():
     assert "up to 0." in scale.say(0.0)[0] and "bits or more" in scale.say(2.0)[0]
 
 
+@pytest.mark.parametrize("nats", [None, [1.0, 1, 1, 0.01]])
+def test_plants_lie_in_active_units_alone(nats):
+    random = np.random.default_rng(6)
+    code = random.normal(size=(60, 4)) * ([1, 1, 1, 0.01] if nats is None else 1)
+    seen = set()
+
+    def watch(planted, labels):
+        is_new = [set(new) != set(old) for new, old in zip(planted.T, code.T, strict=True)]
+        seen.update(np.flatnonzero(is_new).tolist())
+        return 0.0
+
+    calibrate(code, np.arange(60) % 2, watch, nats=nats, draws=2)
+    assert seen == {0, 1, 2}
+
+
 def test_the_probe_stays_below_what_is_there_and_finds_most_of_it():
     random, below = np.random.default_rng(4), 0
     for _ in range(20):
