@@ -209,7 +209,8 @@ def read(inputs: Inputs, dynamic: Sequence[str] | None, held_out: np.ndarray, se
             x = reduce_units(varying, most=MOST_COMPONENTS).code
             bits[name], calibrations[name] = measure_bits(x, known, least, seed)
     units, dci = tabulate_units(flat, still, held_out, seed)
-    sample = f"{count} sequences ({independent} {unit}), {held_out.sum()} of which are for tests."
+    groups = f" in {independent} groups" * (unit == "groups")
+    sample = f"{count} sequences{groups}, {held_out.sum()} of which are for tests."
     lists = findings, sample, own, leaks, doubts, table
     return Report(*lists, probes, bits, calibrations, units, dci)
 

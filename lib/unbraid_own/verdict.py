@@ -179,11 +179,11 @@ def describe_leaks(
         more = f" is not surely more than {why}" * bool(why)
         texts[kind].append(f"{name} in {code} ({probes.cells[name][code]}){more}")
     leaks, opened, explained = (", ".join(each) for each in texts.values())
-    rest = [f"Leak, unless one frame shows it: {opened}."] * bool(opened)
-    if leaks:
-        return [f"Leak: {leaks}; {CURE}.", *rest]
-    if found:
-        return [f"No leak was found: {explained}."] * bool(explained) + rest
+    sentences = [f"Leak: {leaks}; {CURE}."] * bool(leaks)
+    sentences += [f"Leak, unless one frame shows it: {opened}."] * bool(opened)
+    sentences += [f"No leak: {explained}."] * bool(explained)
+    if sentences:
+        return sentences
     code, name = max(foreign, key=lambda pair: probes.cells[pair[1]][pair[0]].high)
     room = probes.cells[name][code]
     if room.high > LARGE:
