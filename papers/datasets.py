@@ -18,7 +18,6 @@ from unbraid.data import (
     speech,
     sprites,
     street,
-    vowels,
     weather,
 )
 from unbraid.data.fetch import SOURCES, SOURCES_OF, DataError, files, locate
@@ -51,7 +50,6 @@ LOADERS: dict[str, Callable[..., Sequences]] = {
     "faces": faces.load,
     "street": street.load,
     "spoken_digits": load_spoken_digits,
-    "vowels": vowels.load,
     "weather": weather.load,
     "air_quality": air_quality.load,
     "etth1": etth1.load,

@@ -55,7 +55,6 @@ def test_missing_files_are_named_with_what_brings_them(name, data_of_the_clone):
         ("name.*did you mean sprites", ("Sprites",), {}),
         ("name", (["sprites"],), {}),
         ("split", ("sprites", "valid"), {}),
-        ("split", ("vowels", "validation"), {}),
         ("split", ("faces", "validation"), {}),
         ("split", ("spoken_digits", "validation"), {}),
         ("image_size", ("sprites", "test"), {"image_size": 32.0}),

@@ -207,18 +207,18 @@ def test_a_mistake_is_answered_by_one_message(call, arguments):
 
 
 def test_the_trainings_of_a_grid_are_listed_once(call):
-    code, printed = call("runs", "single_element/vowels", "single_element", *SMOKE)
+    code, printed = call("runs", "independent/circle", "single_element", *SMOKE)
     answer, _, left_out = printed.partition("left out")
     trainings = json.loads(answer)["trainings"]
     names = [(each["dataset"], each["run"], each["seed"]) for each in trainings]
-    assert code == 0 and len(set(names)) == len(names) > 1 and names[0][0] == "vowels"
+    assert code == 0 and len(set(names)) == len(names) > 1 and names[0][0] == "circle"
     assert "timit" not in {name[0] for name in names} and "UNBRAID_TIMIT" in left_out
 
 
 def test_targets_of_a_grid_are_all_a_part_a_dataset_or_the_claims():
     assert {each.model for each in cli.select_target("unordered", "quick")} == {"unordered"}
-    (vowels,) = cli.select_target("single_element/vowels", "smoke")
-    assert (vowels.section, vowels.profile) == ("single_element.vowels", "smoke")
+    (grey,) = cli.select_target("unordered/grey_digits", "smoke")
+    assert (grey.section, grey.profile) == ("unordered.grey_digits", "smoke")
     shown = {run.rpartition("/") for run, _ in claims.list_runs(claims.read_claims().values())}
     rows = {(place, run) for place, _, run in shown}
     for profile in ("quick", "full"):

@@ -17,10 +17,10 @@ def call(data_of_the_clone, call_program):
 
 
 def test_one_set_that_cannot_be_fetched_stops_no_other(call, monkeypatch):
-    row = replace(SOURCES["vowels"], name="gone", url="http://127.0.0.1:9/")
+    row = replace(SOURCES["weather"], name="gone", url="http://127.0.0.1:9/")
     monkeypatch.setitem(SOURCES, "gone", row)
-    code, printed = call("data", "fetch", "gone", "vowels")
-    assert code == 1 and "vowels: 2 files" in printed and "error: gone" in printed
+    code, printed = call("data", "fetch", "gone", "weather")
+    assert code == 1 and "weather: 1 files" in printed and "error: gone" in printed
 
 
 def test_the_version_needs_no_installed_package():

@@ -9,7 +9,7 @@ import torch
 from helpers import seeded
 from torch import nn
 from unbraid import codes
-from unbraid.data import vowels
+from unbraid.data import weather
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Batch, Bound, SequenceModel
@@ -265,11 +265,12 @@ def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatc
 
 
 def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
-    options = settings.load("single_element.vowels", "smoke", evaluation_sequences=1000)
-    whole, drawn = vowels.load("test"), evaluation.load_samples(options, "test", 0)
+    series = {"dataset": "weather", "sampler": "sequences"}
+    options = settings.load("unordered.digits", "smoke", **series, evaluation_sequences=1000)
+    whole, drawn = weather.load("test"), evaluation.load_samples(options, "test", 0)
     assert len(drawn) == len(whole) < 1000
     assert len(drawn.frames.flatten(1).unique(dim=0)) == len(whole.frames.flatten(1).unique(dim=0))
-    fewer = settings.load("single_element.vowels", "smoke", evaluation_sequences=7)
+    fewer = options.replace(evaluation_sequences=7)
     assert len(evaluation.load_samples(fewer, "test", 0)) == 7
 
 

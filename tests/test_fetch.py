@@ -226,7 +226,7 @@ def test_outside_of_a_clone_files_are_fetched_or_the_error_says_what_to_set(
 
 def test_records_name_the_sources_by_these_fingerprints():
     known = {"mnist": "ab988375891f", "sprites-li": "8702676a45e6", "cmu-faces": "74066dd02d10"}
-    known |= {"street": "cbe484e5b5cc", "fsdd": "71f498e577dd", "vowels": "f64c79105b15"}
+    known |= {"street": "cbe484e5b5cc", "fsdd": "71f498e577dd"}
     known |= {"weather": "ddbadf571dcf", "beijing-air": "6498786af02b", "etth1": "4bd5f9a39ba5"}
     known |= {"physionet-2012": "6b825d581c72"}
     assert {name: SOURCES[name].fingerprint[:12] for name in known} == known

@@ -15,7 +15,6 @@ from unbraid.data.weather import AIRPORTS, WEATHER
 from papers.datasets import load
 
 COUNTS = {
-    "vowels": {"train": 270, "test": 370},
     "weather": {"train": 576, "validation": 126, "test": 234},
     "air_quality": {"train": 367, "validation": 65, "test": 144},
     "etth1": {"train": 14, "validation": 3, "test": 6},
@@ -46,16 +45,6 @@ def test_counts_masks_and_scales(name):
         expected = torch.where(mask, (data.frames - mean) / deviation, 0.0)
         scaled = load(name, split).frames.double()
         torch.testing.assert_close(scaled, expected, atol=1e-4, rtol=1e-4)
-
-
-def test_vowels():
-    train, test = at_hand("vowels").values()
-    assert torch.bincount(train.labels["speaker"]).tolist() == [30] * 9
-    counts = [31, 35, 88, 44, 29, 24, 40, 50, 29]  # as the publisher counts them
-    assert torch.bincount(test.labels["speaker"]).tolist() == counts
-    lengths = torch.cat([train.mask.sum(1), test.mask.sum(1)])
-    assert (int(lengths.min()), int(lengths.max()), int(lengths.sum())) == (7, 29, 9961)
-    assert train.frames[0, 0, :2].tolist() == pytest.approx([1.860936, -0.207383])
 
 
 def test_units_of_the_weather_against_the_file():
