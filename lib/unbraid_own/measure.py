@@ -151,8 +151,9 @@ def match(other: Named, codes: Arrays) -> Named:
     """The codes of a second encoder under the names of the first; a single one may have its own."""
     if len(other) == len(codes) == 1:
         other = dict(zip(codes, other.values(), strict=True))
-    axes = [{name: np.ndim(code) for name, code in each.items()} for each in (other, codes)]
-    check_field(axes[0] == axes[1], "other codes", f"names and axes {axes[1]}", axes[0])
+    axes = {name: code.ndim for name, code in codes.items()}
+    found = {name: np.ndim(code) for name, code in other.items()}
+    check_field(found == axes, "other codes", f"names and axes {axes}", found)
     return {name: other[name] for name in codes}
 
 
@@ -282,7 +283,9 @@ def tabulate_units(
     """A row per factor: the units that tell most of it, and MIG; and DCI of all units."""
     if not factors or not codes:
         return [], {}
-    names = [f"{name} {unit}" for name, code in codes.items() for unit in range(code.shape[1])]
+    names = []
+    for name, code in codes.items():
+        names += [f"{name} {unit}" for unit in range(code.shape[1])]
     units, columns = np.hstack([*codes.values()]), [as_numbers(each) for each in factors.values()]
     shares, gaps = scores.map_units(units, columns)
     rows: Rows = [("factor", "units that tell most of it, and the share of its entropy", "MIG")]

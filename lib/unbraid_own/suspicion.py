@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import product
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
@@ -89,7 +90,7 @@ def draw_parts(
         for rows in sorted(tested, key=len, reverse=True):
             part_of[rows] = max(lacking, key=lacking.__getitem__)
             lacking[max(lacking, key=lacking.__getitem__)] -= len(rows)
-        if all(differs(each, part_of == name) for each in factors for name in shares):
+        if all(differs(each, part_of == name) for each, name in product(factors, shares)):
             break
     return {name: np.flatnonzero(part_of == name) for name in shares}
 

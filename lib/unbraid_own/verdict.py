@@ -224,7 +224,9 @@ def compare_codes(first: Probes, second: Probes) -> Cells:
 
 def describe_differences(table: Cells, names: tuple[str, str]) -> str:
     """The verdict on two codes in a sentence."""
-    listed = [(each, f"{n} in {c} {each}") for n, row in table.items() for c, each in row.items()]
+    listed = []
+    for name, row in table.items():
+        listed += [(each, f"{name} in {code} {each}") for code, each in row.items()]
     listed.sort(key=lambda pair: -abs(pair[0].value))
     if sure := [text for each, text in listed if each.is_sure]:
         return f"{names[0]} less {names[1]}: {', '.join(sure)}; no other difference is sure."
