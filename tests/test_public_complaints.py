@@ -2,13 +2,10 @@
 
 import errno
 import os
-import re
 import shutil
-import subprocess
 import time
 from unittest.mock import Mock
 
-import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,36 +14,10 @@ from unbraid import leakage_matrix, ross
 from unbraid.data import fetch, street
 from unbraid.files import Lasting, hold, write_atomically
 from unbraid.training import keep_alone
-from unbraid_own import own_data, own_files, own_tables, tables
 
 # What a program answers, and what is found wrong with it.
 PROGRAMS = {"ffmpeg version 4.2.2-static": r"4\.2\.2-static", "avconv version 12": "avconv"}
 PROGRAMS |= {"ffmpeg version n5.1.4": "", "ffmpeg version N-109": ""}
-
-
-def record(path, count):
-    """A webm film as a browser records it: its header has no duration."""
-    frames = np.random.default_rng(count).integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "32x32", "-i", "-"]
-    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *source]
-    options = ["-c:v", "libvpx", "-f", "webm", "pipe:1"]
-    result = subprocess.run([*program, *options], input=frames.tobytes(), capture_output=True)
-    path.write_bytes(result.stdout)
-
-
-def test_frames_are_counted_where_a_header_does_not_say(tmp_path, monkeypatch):
-    def run(*words):  # ffmpeg 7.0 leaves their number out of its progress
-        result = run_ffmpeg(*words)
-        result.stderr = re.sub(rb"frame= *[0-9]+", b"", result.stderr)
-        return result
-
-    run_ffmpeg = own_files.run_ffmpeg
-    monkeypatch.setattr(own_files, "run_ffmpeg", run)
-    for number in range(4):
-        record(tmp_path / f"{number}.webm", 40)
-    assert own_files.read_header(tmp_path / "0.webm")[1] == 40
-    data = own_data.load(tmp_path)
-    assert data.splits["train"].frames.shape[1] >= 16
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a program of a shell")
@@ -156,36 +127,3 @@ def test_text_of_numpy_and_of_pandas_is_text():
             leakage_matrix({"z": code}, {"c": labels})
     named = np.where(numbers == 0, "None", names).astype(object)  # a class of this name
     assert ross(code, named).estimate == pytest.approx(right)
-
-
-@pytest.mark.parametrize("form", ("{:.4f}D+01", "{:.4f}d+01", "{:.3f}Q-2"))
-def test_numbers_of_fortran_are_no_classes(form, tmp_path):
-    rows = [f"s{n // 10},{n % 10},{form.format(n / 7)},{n % 7}" for n in range(40)]
-    (tmp_path / "a.csv").write_text("\n".join(["id,time,y,x", *rows]))
-    with pytest.raises(ValueError, match="y: expected numbers with a decimal point"):
-        own_data.load(tmp_path / "a.csv")
-
-
-def test_lines_that_a_further_column_tells_apart_are_refused_with_the_remedy(tmp_path):
-    each, names = [["p0", "p1"], [0, 1], range(6)], ["id", "session", "time"]
-    times = pd.MultiIndex.from_product(each, names=names)
-    table = pd.DataFrame({"x": np.arange(24.0)}, times).reset_index()
-    table.to_csv(tmp_path / "sessions.csv", index=False)
-    with pytest.raises(ValueError, match="join id and session to one column"):
-        own_data.load(tmp_path / "sessions.csv")
-    table["session"] = table["session"].map({0: "hr", 1: "bp"})
-    table.to_csv(tmp_path / "long.csv", index=False)
-    with pytest.raises(ValueError, match=r"pivot\(index=\['id', 'time'\], columns='session'"):
-        own_data.load(tmp_path / "long.csv")
-    with pytest.raises(ValueError, match=r"header=\[0, 1, 2\]"):
-        tables.check_names(["scorer", "net", "net"], "a", None)
-
-
-def test_wide_arrays_are_refused_in_seconds():
-    table = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 20_000)))
-    table.iloc[:9, 7] = -999
-    table.index = pd.MultiIndex.from_product([range(12), range(5)])
-    begun = time.process_time()
-    said = own_tables.drop_constants(table, "a.npz")[1]
-    assert any(each.startswith("Careful: -999 in 15% of 7:") for each in said)
-    assert len(said) < 20 and time.process_time() - begun < 20

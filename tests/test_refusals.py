@@ -46,7 +46,7 @@ from unbraid.variants import PublishedSeries
 from unbraid_course import exercises, workshop
 from unbraid_course.tell import tell
 from unbraid_course.watch import watch
-from unbraid_own import own_data, tables
+from unbraid_own.data import load
 
 from papers.encoded import generation_scores
 from papers.judge import fit_judge
@@ -393,8 +393,6 @@ FAULTS = (  # the field, and the call
     ("name: expected one of", lambda: swap(FACTORS, FACTORS, X)),
     ("split: .*None", lambda: Sequences(FRAMES, split=None)),
     ("labels: .*one for each row", lambda: score_groups(None, CODE, HAIR[:9], PEOPLE)),
-    ("labels: .*DataFrame", lambda: own_data.load(".", labels=pd.DataFrame())),
-    ("options: .*did you mean length", lambda: own_data.load(".", lenght=3)),
     ("draw: .*of count, generator", lambda: training.fit(ELEMENT, id, steps=1, batch_size=1)),
     ("draw: .*no argument", lambda: list(watch([1], lambda step: step, "A figure of nothing."))),
     # shares and sizes
@@ -420,7 +418,7 @@ FAULTS = (  # the field, and the call
     ("generator: .*numpy", lambda: ELEMENT.draw_noise(1, 2, np.random.default_rng(0))),
     ("name: .*inside results", lambda: load_judge(Path("/judges"))),
     ("path: .*folder", lambda: plots.show_svg("figures", "A drawing of nothing.")),
-    ("path: .*DataFrame", lambda: tables.read_table(pd.DataFrame())),
+    ("path: .*DataFrame", lambda: load(pd.DataFrame())),
     # pages' and teachers' calls
     ("prepared: .*Mapping, found str", lambda: films.explore(print, {"n": 1}, n=(0, 3))),
     (r"calls\[0\]: .*tuple", lambda: exercises.expect("0.0", len, calls=["ab"])),

@@ -1,0 +1,157 @@
+"""Are swaps right? A judge that has learnt from real sequences names decoded and swapped ones.
+
+A swap decodes the static code of a test sequence with the dynamic codes of another one, the donor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from unbraid.codes import decode_all, encode_all, root_mean_square
+from unbraid.figures import films, images
+from unbraid.measures.judges import SequenceJudge
+from unbraid.measures.swaps import random_donors, show, swap_scores
+from unbraid.models.single_element import SingleElement
+from unbraid.networks import evaluating
+from unbraid.support.progress import progress_bar
+
+from unbraid_own import pages
+from unbraid_own.data import OwnData
+from unbraid_own.encode import average, count_common
+
+UPDATES, BATCH, RATE = 400, 16, 2e-3  # of the judge
+SIZES = {"image_size": 32, "width": 16, "features": 64, "hidden": 64}  # of its networks
+MOST_CLASSES = 20  # of a label that it names
+AT_ONCE = 64  # sequences judged at a time
+SHOWN = 3  # test sequences in the film
+ZOOM = 5  # pixels of the page for one of a frame, each way
+
+Labels = Mapping[str, Tensor]
+
+
+class Swaps(NamedTuple):
+    """What swaps of the test split show."""
+
+    picture: pages.Picture  # a film of frames, or a figure of series
+    captions: list[str]
+    table: list[tuple[str, ...]]  # a row a label, named right in real, decoded, swapped; or empty
+    sentence: str  # on what is decoded
+
+
+def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int = 0) -> Swaps:
+    """Swaps of the test split, judged and drawn. dynamic: the labels of the motion."""
+    steps = count_common([*data.splits.values()])
+    train, test = (data.splits[name].as_float() for name in ("train", "test"))
+    donors = torch.from_numpy(random_donors(len(test), seed))
+    codes, columns = encode_all(model, test), {"sequence": test.frames}
+    columns |= {"decoded": decode_all(model, codes), "donor": test.frames[donors]}
+    for name, code in codes.items():
+        columns[f"{name} of donor"] = decode_all(model, codes | {name: code[donors]})
+    mask, mean = average(test)
+    errors = [root_mean_square(each, test.frames, mask) for each in (columns["decoded"], mean)]
+    columns = {name: clips[:, :steps] for name, clips in columns.items()}
+    if test.kind == "frames":
+        columns = {name: clips.clamp(0, 1) for name, clips in columns.items()}
+    shown = {name: clips[:SHOWN] for name, clips in columns.items()}
+    picture = film(shown) if test.kind == "frames" else draw(shown)
+    names = data.names["test"]
+    captions = [f"{names[row]}, donor {names[donors[row]]}" for row in range(min(SHOWN, len(test)))]
+    numbers = f"(error {errors[0]:.3f}, of each sequence's own mean over time {errors[1]:.3f})"
+    said = f"What is decoded from the codes is nearer to new sequences than a mean {numbers}."
+    if errors[0] >= errors[1]:
+        said = f"The model has learnt little: a mean without any motion is as near {numbers}."
+
+    judged = [n for n in test.static if 2 <= len(test.classes.get(n, ())) <= MOST_CLASSES]
+    # A class that training lacks cannot be named, as where a label is the group of the split.
+    judged = [n for n in judged if set(test.labels[n].tolist()) <= set(train.labels[n].tolist())]
+    if not judged:
+        return Swaps(picture, captions, [], said)
+    classes = {name: test.classes[name] for name in judged}
+    judge = fit_judge(train.frames[:, :steps], train.labels, classes, seed)
+    real, plain, mixed = (
+        name_classes(judge, columns[name], judged)
+        for name in ("sequence", "decoded", "dynamic of donor")
+    )
+    own = {name: test.labels[name].numpy() for name in judged}
+    theirs = {name: labels[donors] for name, labels in own.items()}
+    groups = np.stack([data.owners["test"], data.owners["test"][donors]], 1)
+    moving = [name for name in judged if name in dynamic]
+    scores = swap_scores(mixed, own, theirs, moving, plain=plain, groups=groups)
+    of_real = swap_scores(real, own, theirs, [], groups=groups)
+    rows: list[tuple[str, ...]] = [
+        ("label", "real", "reconstructed", "swapped", "if both differ", "chance", "should be")
+    ]
+    for name, each in scores.factors.items():
+        shares = of_real.factors[name].right, each.plain, each.right, each.moved
+        should = "the donor's" if each.role == "changes" else "its own"
+        rows.append((name, *map(show, shares), f"{each.chance:.2f}", should))
+    return Swaps(picture, captions, rows, said)
+
+
+def fit_judge(
+    clips: Tensor, labels: Labels, classes: Mapping[str, tuple[str, ...]], seed: int = 0
+) -> SequenceJudge:
+    """A judge of classes of whole sequences, that has learnt from real ones (N, T, ...)."""
+    torch.manual_seed(seed)
+    # By numbers, because PyTorch gives no layer a name such as type or half.
+    judge = SequenceJudge({str(n): each for n, each in enumerate(classes.values())}, **SIZES)
+    if clips.ndim == 3:  # series, whose steps are no pictures
+        features = SIZES["features"]
+        layers = nn.Linear(clips.shape[2], features), nn.ReLU(), nn.Linear(features, features)
+        judge.trunk = nn.Sequential(*layers)
+    optimizer = torch.optim.Adam(judge.parameters(), RATE)
+    rates = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, UPDATES)
+    for _ in progress_bar(range(UPDATES), "fitting the judge"):
+        rows = torch.randint(len(clips), (BATCH,))
+        pairs = zip(judge(clips[rows]).values(), classes, strict=True)
+        losses = [F.cross_entropy(logits, labels[name][rows]) for logits, name in pairs]
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+        rates.step()
+    return judge
+
+
+@torch.no_grad()
+def name_classes(
+    judge: SequenceJudge, clips: Tensor, names: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """What the judge of these labels names in sequences (N, T, ...): class numbers (N,)."""
+    with evaluating(judge):
+        parts = [[*judge(part).values()] for part in clips.split(AT_ONCE)]
+    logits = map(torch.cat, zip(*parts, strict=True))
+    return {name: each.argmax(1).numpy() for name, each in zip(names, logits, strict=True)}
+
+
+def film(columns: Mapping[str, Tensor]) -> pages.Picture:
+    """Clips (N, T, C, H, W) of several columns with titles, as frames that follow each other."""
+    clips = torch.stack(list(columns.values()), 1).flatten(0, 1)  # row by row
+    pictures = []
+    for frames in clips.unbind(1):
+        pixels = images.picture(frames, len(clips) // len(columns)).repeat(ZOOM, 0).repeat(ZOOM, 1)
+        image = Image.fromarray((255 * pixels).astype("uint8"))
+        pictures.append(np.asarray(films.write_above(image, list(columns))))
+    alt = f"Pairs of test sequences: {', '.join(columns)}"
+    return pages.embed(Image.fromarray(np.concatenate(pictures)), alt, frames=len(pictures))
+
+
+def draw(columns: Mapping[str, Tensor]) -> pages.Picture:
+    """Series (N, T, D) as images, time to the right: a row for each sequence, a column a label."""
+    values = torch.stack(list(columns.values()), 1).numpy()  # (N, labels, T, D)
+    low, high = np.quantile(values, [0.01, 0.99])
+    figure, axes = pages.new_figure(9, 1.6 * len(values) + 0.6, *values.shape[:2], squeeze=False)
+    for place, ax in np.ndenumerate(axes):
+        image = ax.imshow(values[place].T, vmin=low, vmax=high, aspect="auto")
+        ax.set(xticks=[], yticks=[])
+    for ax, name in zip(axes[0], columns, strict=True):
+        ax.set_title(name, fontsize=9)
+    figure.supxlabel("time", fontsize=9)
+    figure.supylabel("variables", fontsize=9)
+    figure.colorbar(image, ax=axes, label="deviations", extend="both")
+    return pages.draw(figure, f"Pairs of test sequences: {', '.join(columns)}")
