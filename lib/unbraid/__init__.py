@@ -17,11 +17,13 @@ if TYPE_CHECKING:  # what type checkers and editors read; `MODULES` below says t
     from unbraid.data.sequences import Sequences as Sequences
     from unbraid.distributions import DiagonalGaussian as DiagonalGaussian
     from unbraid.distributions import kl as kl
+    from unbraid.measures.calibration import calibrate as calibrate
     from unbraid.measures.information import kraskov as kraskov
     from unbraid.measures.information import ross as ross
     from unbraid.measures.judges import load_judge as load_judge
     from unbraid.measures.leakage import leakage_matrix as leakage_matrix
     from unbraid.measures.swaps import random_donors as random_donors
+    from unbraid.measures.swaps import swap_scores as swap_scores
     from unbraid.models.base import Batch as Batch
     from unbraid.models.base import Bound as Bound
     from unbraid.models.base import ModelConfig as ModelConfig
@@ -45,6 +47,7 @@ MODULES = {  # where each name is
     "Sequences": "data.sequences",
     "SingleElement": "models.single_element",
     "UnorderedFrames": "models.unordered",
+    "calibrate": "measures.calibration",
     "decode_all": "codes",
     "encode_all": "codes",
     "fit": "training",
@@ -55,6 +58,7 @@ MODULES = {  # where each name is
     "load_judge": "measures.judges",
     "random_donors": "measures.swaps",
     "ross": "measures.information",
+    "swap_scores": "measures.swaps",
 }
 __all__ = list(MODULES)  # noqa: PLE0605 - a list of names, as type checkers see above
 
