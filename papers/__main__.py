@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 from unbraid.checks import check_name
-from unbraid.files import quiet_pipe
+from unbraid.files import replace_unprintable
 
 from papers import settings as sections
 from papers.settings import Jobs, RunSettings, current_profile, list_experiments, select_runs
@@ -270,8 +270,8 @@ def is_ours(error: BaseException) -> bool:
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
     try:
-        with quiet_pipe():
-            app(prog_name="python -m papers")
+        replace_unprintable()
+        app(prog_name="python -m papers")
     except SystemExit as end:
         if end.code == 130:  # Ctrl-C
             typer.echo("stopped", err=True)

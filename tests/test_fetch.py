@@ -6,7 +6,6 @@ Nothing here asks the network: the publisher is a server on this machine.
 import functools
 import hashlib
 import io
-import os
 import threading
 import time
 import zipfile
@@ -230,16 +229,3 @@ def test_records_name_the_sources_by_these_fingerprints():
     known |= {"weather": "ddbadf571dcf", "beijing-air": "6498786af02b", "etth1": "4bd5f9a39ba5"}
     known |= {"physionet-2012": "6b825d581c72"}
     assert {name: SOURCES[name].fingerprint[:12] for name in known} == known
-
-
-def test_what_a_killed_fetch_left_is_removed_a_day_later(house, published, offer):
-    folder, address = published
-    write_files(folder)
-    offer(address)
-    place = house / "cache" / "thing"
-    write_files(place, {".a.bin.123": b"old", ".b.bin.9": b"of now", "mine": b"?"})
-    for name in (".a.bin.123", "mine"):
-        os.utime(place / name, (0, 0))
-    fetch.fetch("thing")
-    left = {path.name for path in place.rglob("*") if path.is_file()}
-    assert left == {"a.bin", "b.bin", ".b.bin.9", "mine"}

@@ -2,18 +2,14 @@
 
 import errno
 import os
-import shutil
-import time
 from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
-from filelock import FileLock
 from unbraid import leakage_matrix, ross
 from unbraid.data import fetch, street
-from unbraid.files import Lasting, hold, write_atomically
-from unbraid.training import keep_alone
+from unbraid.files import write_atomically
 
 # What a program answers, and what is found wrong with it.
 PROGRAMS = {"ffmpeg version 4.2.2-static": r"4\.2\.2-static", "avconv version 12": "avconv"}
@@ -42,14 +38,6 @@ def deny(code):
     return Mock(side_effect=OSError(code, os.strerror(code)))
 
 
-def test_a_file_is_written_where_modes_cannot_be_set(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "copymode", deny(errno.EPERM))
-    monkeypatch.setattr(os, "chmod", deny(errno.EPERM))
-    for content in (b"one", b"two"):
-        write_atomically(tmp_path / "a", content)
-    assert (tmp_path / "a").read_bytes() == b"two"
-
-
 def test_what_cannot_be_replaced_or_read_stays_and_is_named(tmp_path, monkeypatch):
     path = tmp_path / "a"
     write_atomically(path, b"one")
@@ -61,30 +49,6 @@ def test_what_cannot_be_replaced_or_read_stays_and_is_named(tmp_path, monkeypatc
     assert path.read_bytes() == b"one"
 
 
-@pytest.mark.parametrize("code", (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
-def test_where_there_are_no_locks_the_work_is_done_and_this_is_said(
-    code, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", deny(code))
-    path = tmp_path / "lock"
-    path.touch()  # by a command before, on a system that has locks
-    lock = FileLock(path, is_singleton=True)
-    with hold(lock), hold(lock):  # as `update` does, which copies new notebooks
-        assert capsys.readouterr().err.startswith(f"{path}: expected locks, found")
-    with keep_alone(path, "name another"):
-        assert path.exists()
-    assert not path.exists()
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk of Linux")
-def test_a_full_disk_under_the_output_does_not_end_the_work(capfd):
-    with open("/dev/full", "w") as stream:
-        output = Lasting(stream)
-        output.write("line")
-        output.flush()
-    assert "No space left on device; the work goes on" in capfd.readouterr().err
-
-
 def test_without_a_home_folder_the_remedy_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(fetch, "repository_root", lambda: None)
     monkeypatch.delenv("UNBRAID_CACHE", raising=False)
@@ -93,17 +57,6 @@ def test_without_a_home_folder_the_remedy_is_named(monkeypatch, tmp_path):
         fetch.cache_directory()
     monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
     assert fetch.cache_directory() == tmp_path.resolve()
-
-
-def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path):
-    write_atomically(tmp_path / "a", b"one")
-    old, new, other = (tmp_path / name for name in (".a.12", ".a.34", ".b.12"))
-    for path in (old, new, other):
-        path.write_bytes(b"half")
-    for path in (old, other):
-        os.utime(path, (0, time.time() - 90_000))
-    write_atomically(tmp_path / "a", b"two")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.34", ".b.12", "a"]
 
 
 def test_text_of_numpy_and_of_pandas_is_text():

@@ -132,7 +132,7 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path):
     model = UnorderedFrames(image_size=32, widths=(16, 16, 16))
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
-        with pytest.raises(OSError, match="expected room for this file .*make room") as refusal:
+        with pytest.raises(OSError, match="expected to write this file .*make room") as refusal:
             model.save(tmp_path / "a.safetensors")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

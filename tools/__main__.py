@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 import unbraid
-from unbraid.files import quiet_pipe
+from unbraid.files import replace_unprintable
 
 LIBRARY = Path(unbraid.__file__).resolve().parent  # must be the one of this clone
 app = typer.Typer(
@@ -155,8 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         check_library()
-        with quiet_pipe():
-            app(arguments, prog_name="python -m tools")
+        replace_unprintable()
+        app(arguments, prog_name="python -m tools")
     except SystemExit as ended:
         return int(ended.code or 0)
     except ValueError as error:

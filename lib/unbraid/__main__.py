@@ -9,7 +9,7 @@ from unbraid import __version__
 from unbraid.checks import check_name
 from unbraid.data import fetch
 from unbraid.data.fetch import SOURCES, SOURCES_OF, DataError
-from unbraid.files import quiet_pipe
+from unbraid.files import replace_unprintable
 
 app = typer.Typer(
     help="The data of the course; `unbraid measure` and `unbraid train` are for data of your own.",
@@ -68,8 +68,8 @@ def select_sources(names: list[str]) -> list[str]:
 def main() -> None:
     """Run the command; a user's mistake ends in one message, not in a traceback."""
     try:
-        with quiet_pipe():
-            app(prog_name="python -m unbraid")
+        replace_unprintable()
+        app(prog_name="python -m unbraid")
     except ValueError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -17,7 +17,6 @@ from torch import Generator, Tensor, nn
 
 from unbraid import checks
 from unbraid.checks import check_field, check_name, check_number, check_type, check_whole, refuse
-from unbraid.files import hold
 from unbraid.models.base import Batch, BatchLike, Bound, SequenceModel
 from unbraid.support.progress import progress_bar
 from unbraid.support.schedules import Curve, check_curve, schedule_value
@@ -50,7 +49,7 @@ def keep_alone(lock: Path, remedy: str, wait: bool = False) -> Iterator[None]:
     """Train here alone; where another process does, wait for it, or raise `TrainingError`."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with hold(FileLock(lock, timeout=-1 if wait else 0)):
+        with FileLock(lock, timeout=-1 if wait else 0):
             try:
                 yield
             finally:

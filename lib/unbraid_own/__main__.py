@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from unbraid.__main__ import data
 from unbraid.checks import check_field, check_names
-from unbraid.files import quiet_pipe, write_atomically
+from unbraid.files import replace_unprintable, write_atomically
 
 app = typer.Typer(
     help="Measures of codes, and models of your own data.",
@@ -97,8 +97,8 @@ def split_names(text: str | None) -> list[str] | None:
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
     try:
-        with quiet_pipe(goes_on=True):
-            app()
+        replace_unprintable()
+        app()
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error}; python -m pip install 'unbraid[own]' installs it")
     except MemoryError:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.checks import check_field, check_name, check_names, refuse
-from unbraid.files import repository_root, sweep, write_atomically
+from unbraid.files import repository_root, write_atomically
 
 TRIES, LONGEST_WAIT = 5, 300  # of a server that was asked too often; in seconds
 
@@ -183,8 +183,6 @@ def _bring(url: str, most: int) -> _Bounded:
 
 def _download(source: Source, missing: list[str], folder: Path) -> None:
     """Bring files into a folder: those in the archive, then the others one by one."""
-    for place in {(folder / file).parent for file in missing}:
-        sweep(place)
     left = list(missing)
     if source.archive:
         packed = _bring(source.archive, 2 * sum(size for _, size in source.files.values()))
