@@ -124,6 +124,7 @@ def check_inputs(
 def read_factor(field: str, values: ArrayLike, steps: set[int]) -> np.ndarray:
     """A factor (N,), or (N, T) if it changes within a sequence; steps: T of the codes of steps."""
     array = given_array(field, values)
+    array = array.astype(float) if array.dtype.kind == "f" else array
     is_factor = array.ndim in (1, 2) and array.dtype.kind not in "cVmM"
     expected = "numbers (of times x.astype(float)) or text (N,) or (N, T)"
     check_field(is_factor, field, expected, f"{array.shape} of {array.dtype}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
@@ -33,6 +34,7 @@ MOST_LINES = 12  # on a terminal
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
 NULLS = 10  # estimates with a factor shuffled
 MOST_COMPONENTS = 32  # of a code whose neighbours are counted
+FEWEST_ALIKE = 10  # rows of the largest class, where bits are calibrated
 CALIBRATION_DRAWS = 2  # of each amount that is planted
 TREES = 12  # of a forest behind DCI
 UNITS_SHOWN = 3  # of each factor
@@ -205,9 +207,10 @@ def read(inputs: Inputs, dynamic: Sequence[str] | None, held_out: np.ndarray, se
     known = {name: values[rows] for name, values in still.items()}
     for name, x in flat.items():
         varying = x[rows][:, np.ptp(x[rows], axis=0) > 0]
-        if varying.size and known:
+        if varying.size and known and independent >= verdict.FEWEST:
             least = {factor: probes.cells[factor][name].value for factor in known}
             x = reduce_units(varying, most=MOST_COMPONENTS).code
+            x = x / x.std(axis=0)  # Which units are active is a matter of no scale.
             bits[name], calibrations[name] = measure_bits(x, known, least, seed)
     units, dci = tabulate_units(flat, still, held_out, seed)
     groups = f" in {independent} groups" * (unit == "groups")
@@ -250,7 +253,8 @@ def measure_bits(
         bits, *null = read_bits(code, values, *(values[order] for order in orders))
         texts[name] = f"{bits:.2f} (shuffled {max(null):.2f})"
     classes = [name for name, values in factors.items() if values.dtype.kind != "f"]
-    if not classes:
+    classes = [name for name in classes if max(Counter(factors[name]).values()) >= FEWEST_ALIKE]
+    if not classes or code.shape[1] < 2:  # A product needs two units.
         return texts, None
     name = min(classes, key=least.__getitem__)
 

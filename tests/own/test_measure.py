@@ -19,6 +19,8 @@ from unbraid_own.outputs import check_target
 
 N = 300
 MOTION = ("action", "direction")
+GOOD = np.arange(120) % 3
+CODE = np.random.default_rng(0).random((120, 2))
 
 
 @pytest.fixture
@@ -315,8 +317,6 @@ def test_odd_factors_are_doubted_or_left_out(fast):
         assert sum(sentence.startswith(expected) for sentence in said) == 1, expected
 
 
-GOOD = np.arange(120) % 3
-CODE = np.random.default_rng(0).random((120, 2))
 FAULTS = {  # codes, factors, and what the message names
     "NaN": ({"a": CODE * np.nan}, {}, "code 'a'"),
     "too large": ({"a": CODE * 1e300}, {}, "code 'a'"),
@@ -406,6 +406,22 @@ def test_bits_depend_on_no_unit_of_measurement():
     for scale in (0.001, 1, 1000):  # of the factor, and of a unit that knows nothing
         assert abs(measure.read_bits(code * [1, scale], 50 * scale * pitch)[0] - 2.4) < 0.4
         assert measure.read_bits(beside * [1, scale], label)[0] > 1.7
+
+
+@pytest.mark.parametrize(
+    "code, factor, groups",
+    (
+        (CODE[:, :1], GOOD, None),
+        (CODE, CODE[:, 0].astype(np.float16), None),
+        (CODE, GOOD, np.arange(120) % 12),
+        (CODE, np.arange(120) % 30, None),
+        (0 * CODE, GOOD, None),
+        (np.repeat(CODE[:, None], 2, 1), np.stack([GOOD, GOOD[::-1]], 1), None),
+    ),
+)
+def test_odd_sizes_have_a_report(code, factor, groups):
+    found = measure.measure({"a": code}, {"f": factor}, groups=groups)
+    assert json.loads(found.as_json())["findings"] == found.findings and found.as_html()
 
 
 def test_of_groups_one_row_each_is_counted():

@@ -294,6 +294,7 @@ def probe_bits(
     """
     x = summarise_steps(code)
     labels, of, shares = number_rows(classes, groups, len(x))
+    probes = PROBES if x.shape[1] > 1 else PROBES[:-1]  # of one unit there are no few ones
 
     def gain(probe: Any, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         """Bits (n,) that a probe gains on each test row over the shares of the classes."""
@@ -306,8 +307,8 @@ def probe_bits(
     gains = np.zeros(len(x))
     for train, test in split(np.arange(len(x)), labels, of, seed):
         inner, choice = next(split(train, labels, of, seed))
-        chosen = np.argmax([gain(probe, inner, choice).mean() for probe in PROBES])
-        gains[test] = gain(PROBES[chosen], train, test)
+        chosen = np.argmax([gain(probe, inner, choice).mean() for probe in probes])
+        gains[test] = gain(probes[chosen], train, test)
     sums, sizes = np.bincount(of, weights=gains)[None], np.bincount(of)[None]
     [(low, high)] = ratio_limits(np.divide, sums, sizes, 1000, seed)
     return Interval(*(max(0.0, float(each)) for each in (gains.mean(), low, high)))
