@@ -97,7 +97,7 @@ def load(
         moving = tuple(label for label in numbers if label not in still)
         frames, source = torch.from_numpy(values[chosen]), f"{about}, {name} split"
         splits[name] = Sequences(frames, own, still, moving, name, source, mask, of_classes)
-    names = {name: [found.names[row] for row in chosen] for name, chosen in rows.items()}
+    names = {name: np.array(found.names)[chosen].tolist() for name, chosen in rows.items()}
     return OwnData(splits, names, {name: owners[chosen] for name, chosen in rows.items()}, taken)
 
 
