@@ -20,7 +20,7 @@ from unbraid.checks import check_field
 from unbraid.data.street import find_ffmpeg
 from unbraid.support.progress import progress_bar
 
-from unbraid_own.series import LABELS, UNEVEN, Found, describe_span, list_some, normalise
+from unbraid_own.series import LABELS, UNEVEN, Found, describe_span, normalise
 
 SIZE = 32  # pixels of a frame, each way
 LONGEST = 64  # frames of a clip
@@ -48,7 +48,6 @@ class Clip(NamedTuple):
 
     name: str
     count: int  # of frames
-    size: tuple[int, int]  # width and height of the first, before it is scaled
     rate: float  # frames a second, 0 of pictures
     read: Callable[[], np.ndarray]
 
@@ -74,11 +73,10 @@ def find_clips(folder: Path) -> Found:
     longest = max(clips, key=lambda clip: clip.count)
     expected = f"at most {LONGEST} frames ({SHORTEN})"
     check_field(longest.count <= LONGEST, longest.name, expected, longest.count)
-    sizes = {"{} x {}".format(*clip.size): None for clip in clips}
     taken = [
         ("clips", f"{len(clips)} of {describe_span([clip.count for clip in clips])} frames"),
         ("one step", f"a frame, {rates[0]:.4g} a second" if rates[0] else "a picture"),
-        ("frames", f"{list_some(sizes)}: their middle squares, scaled to 32 x 32"),
+        ("frames", "their middle squares, scaled to 32 x 32"),
     ]
 
     def read() -> list[np.ndarray]:
@@ -121,22 +119,21 @@ def look_at_film(path: Path) -> Clip:
     """A film as a clip: its packets are counted, since headers may not say how many there are."""
     packets, said, _ = run_ffmpeg(path, ["-c", "copy", "-f", "framecrc", "-"])
     stream = re.search(r"\n  Stream #0:0.*: Video: .*?, (\w+)", said.rpartition("\nOutput #0, ")[2])
-    known = re.search(rb"#tb 0: (\d+)/(\d+)[^~]*#dimensions 0: (\d+)x(\d+)", packets)
+    known = re.search(rb"#tb 0: (\d+)/(\d+)", packets)
     if not stream or not known:
         reason = said.strip().rpartition("\n")[2] or "an empty file"
         raise ValueError(f"{path.name} is no film of {', '.join(FILMS)} ({reason}); {ENCODE}")
     expected = f"pixels of 8 bits without alpha ({ENCODE})"
     check_field(re.fullmatch(PLAIN, stream[1]), path.name, expected, stream[1])
-    numerator, denominator, width, height = map(int, known.groups())
     # Frames at times below 0 are never shown.
     shown = np.sort(np.array(re.findall(rb"\n0,[^,]*, *(\d+),", packets), float))
     check_field(len(shown) > 1, path.name, "two frames or more", len(shown))
-    gaps = np.diff(shown) * numerator / denominator  # seconds
+    gaps = np.diff(shown) * int(known[1]) / int(known[2])  # seconds
     expected = f"frames at equal times ({ENCODE})"
     found = f"{1000 * gaps.min():.0f} to {1000 * gaps.max():.0f} ms from one to the next"
     check_field(gaps.max() <= UNEVEN * gaps.min(), path.name, expected, found)
     count, rate = len(shown), float(1 / gaps.mean())
-    return Clip(normalise(path.name), count, (width, height), rate, lambda: read_film(path, count))
+    return Clip(normalise(path.name), count, rate, lambda: read_film(path, count))
 
 
 def read_film(path: Path, count: int) -> np.ndarray:
@@ -183,16 +180,16 @@ def look_at_pictures(folder: Path) -> Clip:
     is_counted = len(kinds) == 1 and (np.diff(numbers[order]) == 1).all() and numbers.min() >= 0
     check_field(is_counted, where, expected, found)
     frames = [paths[place] for place in order]
-    size = read_picture(frames[0])[1]
+    read_picture(frames[0])  # Of each folder one is looked at.
 
     def read() -> np.ndarray:
-        return np.stack([read_picture(path)[0] for path in frames])
+        return np.stack([read_picture(path) for path in frames])
 
-    return Clip(normalise(folder.name), len(frames), size, 0, read)
+    return Clip(normalise(folder.name), len(frames), 0, read)
 
 
-def read_picture(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
-    """The middle square of a picture of 8 bits, averaged over areas, (3, 32, 32); its own size."""
+def read_picture(path: Path) -> np.ndarray:
+    """The middle square of a picture of 8 bits, averaged over areas: bytes (3, 32, 32)."""
     try:
         with warnings.catch_warnings(action="error"), Image.open(path) as image:
             kind = f"{image.format} of {getattr(image, 'n_frames', 1)}, {image.mode}"
@@ -205,4 +202,4 @@ def read_picture(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
     # A telephone's MPO has a preview beside the picture.
     is_plain = re.fullmatch(r"((PNG|JPEG) of 1|MPO of \d+), (L|RGB)", kind) and not is_clear
     check_field(is_plain, str(path), f"a PNG or JPEG, L or RGB ({CONVERT})", kind)
-    return np.asarray(small).transpose(2, 0, 1), upright.size
+    return np.asarray(small).transpose(2, 0, 1)

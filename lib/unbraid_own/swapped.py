@@ -30,7 +30,7 @@ SIZES = {"image_size": 32, "width": 16, "features": 64, "hidden": 64}  # of its 
 MOST_CLASSES = 20  # of a label that it names
 AT_ONCE = 64  # sequences judged at a time
 SHOWN = 3  # test sequences in the film
-ZOOM = 5  # pixels of the page for one of a frame, each way
+TILE = 160  # pixels of the page for a frame, about
 
 Labels = Mapping[str, Tensor]
 
@@ -38,7 +38,7 @@ Labels = Mapping[str, Tensor]
 class Swaps(NamedTuple):
     """What swaps of the test split show."""
 
-    picture: pages.Picture  # a film of frames, or a figure of series
+    picture: pages.Picture  # a film of frames, or an image of series
     captions: list[str]
     table: list[tuple[str, ...]]  # a row a label, named right in real, decoded, swapped; or empty
     sentence: str  # on what is decoded
@@ -59,7 +59,7 @@ def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int 
     if test.kind == "frames":
         columns = {name: clips.clamp(0, 1) for name, clips in columns.items()}
     shown = {name: clips[:SHOWN] for name, clips in columns.items()}
-    picture = film(shown) if test.kind == "frames" else draw(shown)
+    picture = film(shown)
     names = data.names["test"]
     captions = [f"{names[row]}, donor {names[donors[row]]}" for row in range(min(SHOWN, len(test)))]
     numbers = f"(error {errors[0]:.3f}, of each sequence's own mean over time {errors[1]:.3f})"
@@ -130,28 +130,18 @@ def name_classes(
 
 
 def film(columns: Mapping[str, Tensor]) -> pages.Picture:
-    """Clips (N, T, C, H, W) of several columns with titles, as frames that follow each other."""
+    """Clips (N, T, C, H, W) of several columns with titles, as frames that follow each other.
+
+    Of series (N, T, D) it is one image: a row for each variable, time to the right.
+    """
     clips = torch.stack(list(columns.values()), 1).flatten(0, 1)  # row by row
-    pictures = []
+    if clips.ndim == 3:
+        low, high = clips.quantile(0.01), clips.quantile(0.99)
+        clips = ((clips - low) / (high - low)).clamp(0, 1).mT[:, None, None]
+    zoom, drawn = max(1, TILE // max(clips.shape[-2:])), []
     for frames in clips.unbind(1):
-        pixels = images.picture(frames, len(clips) // len(columns)).repeat(ZOOM, 0).repeat(ZOOM, 1)
+        pixels = images.picture(frames, len(clips) // len(columns)).repeat(zoom, 0).repeat(zoom, 1)
         image = Image.fromarray((255 * pixels).astype("uint8"))
-        pictures.append(np.asarray(films.write_above(image, list(columns))))
+        drawn.append(np.asarray(films.write_above(image, list(columns))))
     alt = f"Pairs of test sequences: {', '.join(columns)}"
-    return pages.embed(Image.fromarray(np.concatenate(pictures)), alt, frames=len(pictures))
-
-
-def draw(columns: Mapping[str, Tensor]) -> pages.Picture:
-    """Series (N, T, D) as images, time to the right: a row for each sequence, a column a label."""
-    values = torch.stack(list(columns.values()), 1).numpy()  # (N, labels, T, D)
-    low, high = np.quantile(values, [0.01, 0.99])
-    figure, axes = pages.new_figure(9, 1.6 * len(values) + 0.6, *values.shape[:2], squeeze=False)
-    for place, ax in np.ndenumerate(axes):
-        image = ax.imshow(values[place].T, vmin=low, vmax=high, aspect="auto")
-        ax.set(xticks=[], yticks=[])
-    for ax, name in zip(axes[0], columns, strict=True):
-        ax.set_title(name, fontsize=9)
-    figure.supxlabel("time", fontsize=9)
-    figure.supylabel("variables", fontsize=9)
-    figure.colorbar(image, ax=axes, label="deviations", extend="both")
-    return pages.draw(figure, f"Pairs of test sequences: {', '.join(columns)}")
+    return pages.embed(Image.fromarray(np.concatenate(drawn)), alt, frames=len(drawn))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.files import write_atomically
 from unbraid.models.elements import SingleElementConfig
 from unbraid.models.single_element import SingleElement
+from unbraid.support.tensors import digest_tensors
 from unbraid.training import fit, keep_alone, read_rows
 
 from unbraid_own import pages, swapped
@@ -104,19 +104,12 @@ def train(plan: Plan, data: OwnData, folder: Path | str) -> SingleElement:
             model.save(folder / WEIGHTS)
         records.write_csv(folder / CURVE, rows)
 
-    run: dict[str, Any] = {"identity": {"sha256": digest(data)}, "report": keep_best}
+    of_data = {name: part.frames for name, part in data.splits.items()}
+    identity = {"sequences": digest_tensors(of_data, {"splits": data.names})}
+    run: dict[str, Any] = {"identity": identity, "report": keep_best}
     with keep_alone(folder / LOCK, "name another --to"):
         fit(model, draw, **options, checkpoint=checkpoint, **run)
     return SingleElement.load(folder / WEIGHTS)
-
-
-def digest(data: OwnData) -> str:
-    """SHA-256 of all values and masks of the three splits."""
-    total = hashlib.sha256()
-    for part in data.splits.values():
-        for values in (part.frames, part.observed):
-            total.update(values.contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 # ---- the command
