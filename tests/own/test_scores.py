@@ -78,23 +78,9 @@ def test_what_is_not_defined_is_nan():
 def test_the_map_names_the_factor_of_each_unit_and_none_of_noise(seed):
     """Ten units in random order: of a class, of its square, of a number, of nothing."""
     random = np.random.default_rng(seed)
-    kind, wide, pitch = (
-        random.integers(4, size=600),
-        random.integers(9, size=600),
-        random.random(600),
-    )
-    signals = [
-        kind,
-        kind**2,
-        wide,
-        -wide,
-        wide % 3,
-        pitch,
-        pitch**2,
-        3 * pitch,
-        0 * pitch,
-        0 * pitch,
-    ]
+    kind, wide = random.integers(4, size=600), random.integers(9, size=600)
+    pitch, nothing = random.random(600), np.zeros(600)
+    signals = [kind, kind**2, wide, -wide, wide % 3, pitch, pitch**2, 3 * pitch, nothing, nothing]
     order = random.permutation(10)
     code = np.stack(signals, 1)[:, order] + 0.2 * random.normal(size=(600, 10))
     told, gaps = map_units(code, [kind, wide, pitch])
