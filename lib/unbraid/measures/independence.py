@@ -172,9 +172,10 @@ def doubt_independence(
     if groups < count and not are_kinds(groups, classes):
         says = f"{count} rows stand in about {groups} groups of near copies, and count as if"
         return [f"{says} each were seen by itself; {remedy}"]
-    first, second = follow(x), follow(y)
+    first = follow(x)
     if first == 0:
         return []
+    second = follow(y)
     for labels in classes:
         is_apart = (np.diff(labels) != 0).sum() == len(np.unique(labels)) - 1  # class by class
         chance = np.square(np.bincount(labels) / len(labels)).sum()
