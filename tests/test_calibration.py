@@ -46,8 +46,8 @@ def test_a_channel_has_the_bits_of_its_likelihoods(size, in_scale):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_plant_tells_its_bits_and_nothing_else_does(form, steps):
     random = np.random.default_rng(1)
-    labels = random.integers(4, size=4000)
-    old = random.normal(size=(4000, steps, 3)) @ random.normal(size=(3, 3))
+    labels = random.integers(4, size=2500)
+    old = random.normal(size=(2500, steps, 3)) @ random.normal(size=(3, 3))
     code = old.copy()
     bits = plant_form(code, labels, form, 0.5, np.arange(3), random)
     means, changed = code.mean(axis=1), np.flatnonzero((code != old).any(axis=(0, 1)))
@@ -122,13 +122,13 @@ def test_plants_lie_in_active_units_alone(nats):
 
 def test_the_probe_stays_below_what_is_there_and_finds_most_of_it():
     random, below = np.random.default_rng(4), 0
-    for _ in range(20):
+    for _ in range(12):
         code, labels = random.normal(size=(200, 1, 4)), random.integers(3, size=200)
         bits = plant_form(code, labels, "one unit", 0.8, np.arange(4), random)
         found = probe_bits(code[:, 0], labels)
         below += found.low <= bits
         assert found.mean > 0.6 * bits
-    assert below >= 18
+    assert below >= 11
     assert probe_bits(random.normal(size=(200, 4)), labels).low == 0
 
 

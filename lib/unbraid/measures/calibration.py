@@ -155,13 +155,10 @@ def calibrate(
     check_whole(2, draws=draws)
     labels, of, shares = number_rows(classes, groups, len(given))
     random, rows = np.random.default_rng(seed), given.reshape(-1, given.shape[-1])
-    weight = rows.var(axis=0)
-    is_active = weight > ACTIVE_VARIANCE * weight.max()
-    if nats is not None:
-        weight = measurable_array("nats", nats)
-        check_field(weight.shape == rows.shape[1:], "nats", f"{rows.shape[1:]}", weight.shape)
-        is_active = (weight > ACTIVE_NATS) & (rows.std(axis=0) > 0)
-    active = np.flatnonzero(is_active)
+    weight = rows.var(axis=0) if nats is None else measurable_array("nats", nats)
+    check_field(weight.shape == rows.shape[1:], "nats", f"{rows.shape[1:]}", weight.shape)
+    least = ACTIVE_VARIANCE * weight.max() if nats is None else ACTIVE_NATS
+    active = np.flatnonzero((weight > least) & (np.ptp(rows, axis=0) > 0))
     check_field(len(active) > 1, "code", "two units that are active", f"{len(active)}")
 
     null = [read(given[shuffle_groups(of, random)], labels) for _ in range(NULLS)]
