@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
+from functools import cache
 from importlib import import_module
-from itertools import chain, combinations, islice
+from itertools import chain
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType, ModuleType
+from types import ModuleType
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -34,7 +34,6 @@ from unbraid.files import write_atomically
 
 from unbraid_course.exercises import Expectation, Verdict, explain_fault, find_line
 from unbraid_course.lessons import list_free, open_lesson
-from unbraid_course.workshop import slips
 
 Names = dict[str, Any]
 NUMBERS = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
@@ -46,6 +45,7 @@ STUB = "raise NotImplementedError"
 UNKNOWN = " Open the hint, and try again."  # ends what is said if no mistake was recognised
 REMARKS = {  # on errors of PyTorch that name another cure
     "Can't call numpy()": " NumPy knows no gradients: compute with torch, without `detach`.",
+    "read-only": " What is given belongs to the caller: copy it first.",
     "dtype": " The check computes in double precision: make new tensors like those that are given.",
 }
 DRAW = torch.randn  # PyTorch's own, also while another one takes its place
@@ -67,13 +67,8 @@ class Case(NamedTuple):
         mode = "training" if self.is_training else "evaluation"
         return f"{self.clips} clip{'s' * (self.clips > 1)} of {self.frames} frames, {mode} mode"
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Over what a mean may stand for a sum."""
-        return {"clips": self.clips, "frames": self.frames, "the numbers of a frame": 12}
 
-
-CASES = (Case(3, 5, True), Case(1, 4, False))  # sizes unlike each other, and a single clip
+CASES = (Case(4, 5, True), Case(1, 4, False))  # sizes unlike each other, and a single clip
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class Part:
         lesson by name, among them the reader's, and a case.
     axes: what one index along each axis of an array stands for.
     right: gives what `run` must give, where it is not what the lesson's own definitions give.
-    cases: what it is run with. Each is said by its `str` and has `sizes`, as a `Case` does.
+    cases: what it is run with. Each is said by its `str`.
     share: by how much of itself a value may be wrong.
     """
 
@@ -113,13 +108,10 @@ def check(number: str, name: str, *typed: object) -> Verdict:
     solved.discard((number, name))
     if untyped := ", ".join(place for place in places if not callable(given[place])):
         return Verdict(name, False, f"give this check your {untyped}, each a function or a class")
-    called, changed = {name}, set[str]()
-    own = set(list_code(given[place] for place in places))
     for case in part.cases:
         where = "not yet. " if case is part.cases[0] else f"not yet. With {case}: "
         try:
-            with noting_calls(called if name not in read_texts(number) else set(), own, changed):
-                yours = part.run(given, case)
+            yours = part.run(given, case)
         except NotImplementedError as error:
             other = "" if str(error) == name else f" ({error})"
             return Verdict(name, False, f"not typed yet{other}")
@@ -129,61 +121,39 @@ def check(number: str, name: str, *typed: object) -> Verdict:
             what = f"{type(error).__name__}{find_line(error, outermost=True)}: {error}"
             remark = next((said for text, said in REMARKS.items() if text in what), "")
             return Verdict(name, False, f"{where}Your code raises {what}{remark}")
-        if changed:
-            names = " and ".join(f"`{each}`" for each in sorted(changed))
-            why = f"Your function changes {names}, which belongs to the caller: copy it first."
-            return Verdict(name, False, where + why)
-        right = (part.right or part.run)(vars(lesson), case)
-        if compare(part, right, yours):  # Only then it is of use to know what mistakes give.
+        if compare(part, run_right(number, name, case), yours):
             with warnings.catch_warnings(action="ignore"):  # of mistakes
-                why = find_reason(number, name, case, right, yours).removesuffix(UNKNOWN)
+                why = find_reason(number, name, case, given, yours).removesuffix(UNKNOWN)
             return Verdict(name, False, f"{where}{why}")
-    solved.update((number, each) for each in called.intersection(notebook.PARTS))
+    solved.add((number, name))
     return Verdict(name, True, "right")
 
 
-@contextmanager
-def noting_calls(called: set[str], own: set[CodeType], changed: set[str]) -> Iterator[None]:
-    """Note the functions that run, such as Posterior.forward: a right whole proves its parts.
-
-    The library's own, such as `ross` of the measures, prove nothing. Of functions whose code is in
-    own, also which arguments have other numbers after a call than before.
-    """
-    before, kept = sys.getprofile(), dict[FrameType, list[tuple[str, Any, bytes]]]()
-
-    def note(frame: FrameType, event: str, _: Any) -> None:
-        code, module = frame.f_code, str(frame.f_globals.get("__name__"))
-        if not module.startswith("unbraid.") or module.startswith("unbraid.models.lesson_"):
-            called.add(code.co_qualname)
-        if code in own and event == "call" and frame not in kept:  # a generator goes on
-            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-            given = {name: frame.f_locals[name] for name in names if name in frame.f_locals}
-            kept[frame] = [(name, each, read_bytes(each)) for name, each in given.items()]
-        elif code in own and event == "return":
-            changed.update(name for name, each, was in kept[frame] if read_bytes(each) != was)
-
-    sys.setprofile(note)
-    try:
-        yield
-    finally:
-        sys.setprofile(before)
+def find_part(number: str, name: str) -> Part:
+    """What is known of a function."""
+    return import_module(f"{__name__}.n{number}").PARTS[name]
 
 
-def list_code(typed: Iterable[object]) -> Iterator[CodeType]:
-    """The code of functions, and of the methods of classes."""
-    for each in typed:
-        if isinstance(each, FunctionType):
-            yield each.__code__
-        elif isinstance(each, type):
-            yield from list_code(vars(each).values())
+@cache
+def run_right(number: str, name: str, case: Any) -> Names:
+    """What must be given in a case."""
+    part = find_part(number, name)
+    return (part.right or part.run)(vars(open_lesson(number)), case)
 
 
-def read_bytes(given: object) -> bytes:
-    """All numbers of an array, of a tensor, or of lists and dictionaries of them; else nothing."""
-    if isinstance(given, Tensor | np.ndarray | int | float):
-        return np.asarray(as_array(given)).tobytes()
-    parts = [*given.values()] if isinstance(given, dict) else given
-    return b"".join(map(read_bytes, parts)) if isinstance(parts, tuple | list) else b""
+@cache
+def run_mistake(number: str, name: str, place: int, case: Any) -> Names | None:
+    """What a known mistake, by its place in the list, gives in a case; None if that is an error."""
+    part = find_part(number, name)
+    old, new, _ = read_texts(number)[name]["mistakes"][place]
+    return attempt(part, change(open_lesson(number), name, old, new), case)
+
+
+def attempt(part: Part, names: Names, case: Any) -> Names | None:
+    """What a part is judged by, or None if that is an error."""
+    with suppress(Exception):
+        return part.run(names, case)
+    return None
 
 
 def compare(part: Part, right: Names, yours: Names, with_seen: bool = False) -> str:
@@ -200,52 +170,52 @@ def compare(part: Part, right: Names, yours: Names, with_seen: bool = False) -> 
     return ""
 
 
-def find_reason(number: str, name: str, case: Case, right: Names, yours: Names) -> str:
-    """Why arrays are wrong: a known mistake, a slip in the lesson's code, what the wrong ones have
-    in common, or where they begin to be wrong."""
-    part: Part = import_module(f"{__name__}.n{number}").PARTS[name]
+def find_reason(number: str, name: str, case: Any, given: Names, yours: Names) -> str:
+    """Why arrays are wrong in a case: a known mistake, what the wrong ones have in common, or where
+    they begin to be wrong."""
+    part, right, answers = find_part(number, name), run_right(number, name, case), {case: yours}
+    if why := find_mistake(number, name, given, answers, [*right]):
+        return why
     wrong = [each for each in right if not is_same({each: right[each]}, yours, part.share)]
-    values = [each for each in wrong if not each.startswith(GRADIENT)]
-    lesson, made = open_lesson(number), []
-    for old, new, why in read_texts(number).get(name, {}).get("mistakes", []):
-        with suppress(Exception):  # that of one case may end in an error
-            made.append((part.run(change(lesson, name, old, new), case), why))
-            if is_same(made[-1][0], yours, part.share):
-                return why
     if untrue := [each for each in wrong if as_array(right[each]).dtype.kind == "b"]:
         return f"This must hold, and does not: {untrue[0]}."
-    if name.split(".")[0] in vars(lesson) and (
-        why := find_slip(lesson, name, part, case, yours, not values)
-    ):
-        return why
+    values = [each for each in wrong if not each.startswith(GRADIENT)]
     if not values:
         return explain_gradients(wrong, right, yours)
     others = [each for each in right if each not in wrong and not each.startswith(GRADIENT)]
     for some, what in ((values, ""), (values[:1], f"{values[0]}: ")):
-        for arrays, why in made:  # one that makes more wrong than this answer is another mistake
-            some_of_it = {each: arrays[each] for each in [*some, *others]}
-            if RANDOM not in values[0] and is_same(some_of_it, yours, part.share):
-                return what + why
-    if why := explain_size(case, right[values[0]], yours[values[0]]):
-        return f"{values[0]}: {why}"
+        some = [*some, *others]  # a mistake that makes more wrong is another one
+        if RANDOM not in values[0] and (why := find_mistake(number, name, given, answers, some)):
+            return what + why
     seen = [each for each in right if each.startswith(SEEN)]
     fits = all(np.shape(right[each]) == np.shape(yours.get(each, ())) for each in seen)
-    fine = [each for each in right if each not in wrong and not each.startswith((SEEN, GRADIENT))]
+    fine = [each for each in others if not each.startswith(SEEN)]
     praise = f"Right: {', '.join(fine)}. " if fine else ""
     return praise + compare(part, right, yours, with_seen=fits)
 
 
-def find_slip(
-    lesson: Any, name: str, part: Part, case: Case, yours: Names, of_gradients: bool
+def find_mistake(
+    number: str, name: str, given: Names, answers: dict[Any, Names | None], some: list[str]
 ) -> str:
-    """What is said of a slip in the lesson's code that gives these arrays, or ""."""
-    planted = slips.plant(lesson, name, of_gradients)
-    is_slow = len(part.cases) == 1
-    for names, why in islice(planted, 150 if is_slow else 400):  # a few seconds
-        # Most values need no gradients, without which they are sooner there.
-        with suppress(Exception), torch.set_grad_enabled(of_gradients or is_slow):
-            if is_same(part.run(names, case), yours, part.share):
-                return why
+    """What is said of the known mistake that gives some of the arrays that an answer gives: where
+    it is wrong, the first case of `answers`, and then in all others; or ""."""
+    part = find_part(number, name)
+    first, *_ = answers
+    left_out = set(answers[first] or ()).difference(some)
+    for place, (*_, why) in enumerate(read_texts(number).get(name, {}).get("mistakes", [])):
+        for case in (first, *part.cases):
+            if case not in answers:
+                answers[case] = attempt(part, given, case)
+            made, yours = run_mistake(number, name, place, case), answers[case]
+            if made is None or yours is None:
+                fits = made is yours
+            else:
+                compared = {each: made[each] for each in made if each not in left_out}
+                fits = is_same(compared, yours, part.share)
+            if not fits:
+                break
+        else:
+            return why
     return ""
 
 
@@ -274,28 +244,6 @@ def explain_gradients(wrong: list[str], right: Names, yours: Names) -> str:
     if extra := [name for name in wrong if not as_array(right[name]).any()]:
         return f"{says}a {extra[0]} arrives, where none belongs: a `detach` is missing."
     return f"{says}the {wrong[0]} is not: on some path {stops}"
-
-
-def explain_size(case: Any, right: Any, yours: Any) -> str:
-    """What is said of a rounded term, of a mean where a sum is asked, or the reverse; or ""."""
-    sizes, right, yours = case.sizes, as_array(right), as_array(yours)
-    if right.shape != yours.shape or not right.any() or not yours.any():
-        return "" if yours.any() else "this is 0."
-    if not np.isfinite([right.sum(), yours.sum()]).all():
-        return ""
-    for digits in range(1, 6):
-        if np.allclose(yours, np.round(right, digits), 1e-6, 1e-9):
-            return f"this is the right one rounded to {digits} decimals: give all of them."
-    for count in (1, 2, 3):
-        for names in combinations(sizes, count):
-            size, over = math.prod(sizes[name] for name in names), " and ".join(names)
-            if np.allclose(yours * size, right, 1e-6, 1e-9):
-                return f"this is the right one divided by {size}, a mean over {over}: sum them."
-            if np.allclose(yours, right * size, 1e-6, 1e-9):
-                return f"this is {size} times the right one, a sum over {over}: take their mean."
-    share = Fraction(yours.sum() / right.sum()).limit_denominator(12)
-    is_share = share.numerator < 13 and np.allclose(yours, float(share) * right, 1e-6, 1e-9)
-    return f"this is the right one times {share}." if is_share else ""
 
 
 def take(typed: str, given: Any, form: Any) -> Names:
@@ -431,6 +379,13 @@ def settled_noise(*given: Tensor) -> Iterator[None]:
     draws: Names = {"randn": randn, "normal": normal, "randn_like": randn_like}
     with patch.multiple(torch, **draws), patch.object(Tensor, "normal_", refill):
         yield
+
+
+def protect(*given: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Arrays that nobody can change: what a function gets belongs to its caller."""
+    for each in given:
+        each.flags.writeable = False
+    return given
 
 
 def build(typed: Callable[..., Any], *arguments: Any, **sizes: Any) -> Any:

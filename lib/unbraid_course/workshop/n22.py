@@ -39,7 +39,8 @@ def run_kl(names: Names, case: Case) -> Names:
 def run_draw(names: Names, case: Case) -> Names:
     """A draw with given noise."""
     q, eps = gaussian(*case[:2], 2, shift=0.3), noise((case.clips, 2, case.frames)).transpose(1, 2)
-    return with_gradients(take("draw", names["draw"](q, eps), "draw"), q=q)
+    found = take("draw", names["draw"](q, eps), "draw")
+    return with_gradients(found | take("draw", names["draw"](q, 0), "with 0 for the noise"), q=q)
 
 
 def run_compare(names: Names, case: Case) -> Names:
@@ -73,7 +74,8 @@ def run_encoder(names: Names, case: Case) -> Names:
     given = model(noise((*case[:2], 3, 4, 4)), noise((case.clips, 4)), noise((*case[:2], 2)))
     pairs = [(f"mean of {code}", f"log-variance of {code}") for code in "sd"]
     found = take("Encoder.forward", given, [*pairs, "draw of s", "draw of d"])
-    return with_gradients(found, model)
+    *_, s, d = model(noise((*case[:2], 3, 4, 4)), 0, 0)
+    return with_gradients(found | {"s, with 0 for the noise": s, "d, with 0 for it": d}, model)
 
 
 def build_model(names: Names) -> Any:

@@ -121,9 +121,10 @@ def take_terms(terms: Any) -> Tensor:
 
 def run_swap(names: Names, case: Case) -> Names:
     """Clip 0 with the static code of clip 1, and so on; nobody needs a gradient here."""
-    model, donor = build_model(names, case).eval(), [1, 2, 0][3 - case.clips :]
+    model, x = build_model(names, case).eval(), noise((*case[:2], 3, 2, 2))
     with settled_noise(), torch.no_grad():
-        return take("swap", model.swap(noise((*case[:2], 3, 2, 2)), donor), "frames")
+        found = take("swap", model.swap(x, [*range(1, case.clips), 0]), "frames")
+        return found | take("swap", model.swap(x, [0] * case.clips), "frames, one donor of all")
 
 
 class FourTerms(Line):

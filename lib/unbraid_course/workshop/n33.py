@@ -11,7 +11,7 @@ from unbraid.data import sprites
 from unbraid.measures.judges import judge_clips, load_judge
 from unbraid.measures.swaps import random_donors
 
-from unbraid_course.workshop import Names, Part, Unfit, kind, take, take_numbers
+from unbraid_course.workshop import Names, Part, Unfit, kind, protect, take, take_numbers
 
 WANTED = ("score_model", "compute_scores", "Copier")
 SCORES = ("Acc", "IS", "H(y|x)", "H(y)")
@@ -31,11 +31,6 @@ class Swaps(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.swaps} swaps and {self.classes} classes"
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Over what a mean may stand for a sum."""
-        return {"swaps": self.swaps, "classes": self.classes}
 
 
 CASES = (Swaps(90, 7), Swaps(30, 41))  # more swaps than classes, and fewer
@@ -107,7 +102,8 @@ def draw_probabilities(case: Swaps, truth: np.ndarray) -> np.ndarray:
     p[np.arange(case.swaps), truth] += 0.7
     p[:, -1] = 0
     p[0] = np.eye(case.classes)[truth[0]]
-    return p / p.sum(1, keepdims=True)
+    (p,) = protect(p / p.sum(1, keepdims=True))
+    return p
 
 
 def draw_truth(case: Swaps) -> np.ndarray:
