@@ -38,6 +38,11 @@ def parse_code(path):
     return ast.parse("\n".join(sources))
 
 
+def count_parameters(module):
+    """Number of trainable values."""
+    return sum(values.numel() for values in module.parameters() if values.requires_grad)
+
+
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 

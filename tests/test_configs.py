@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import count_parameters
 from unbraid.data.sampling import SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
 from unbraid.models.single_element import SingleElement, SingleElementConfig
 from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
-from unbraid.networks import count_parameters
 from unbraid.training import fit
 from unbraid.variants import AblatedElement, PublishedSeries, PublishedSpeech
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from helpers import count_parameters
 from unbraid.checks import ResultsError
 from unbraid.measures.judges import FrameJudge, SequenceJudge, judge_probabilities, load_judge
-from unbraid.networks import count_parameters
 from unbraid.records import read_json, write_json
 
 from papers.judge import fit_judge, save_judge

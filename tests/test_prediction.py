@@ -6,9 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers import seeded
+from helpers import count_parameters, seeded
 from torch import nn
-from unbraid.networks import count_parameters
 
 from papers.c.downstream import (
     CLASS,

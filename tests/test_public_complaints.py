@@ -66,8 +66,6 @@ def test_text_of_numpy_and_of_pandas_is_text():
     names = [f"c{n}" for n in numbers]
     right = ross(code, numbers).estimate
     kinds = [pd.Series(names), pd.array(names, dtype="string"), np.array(names, object)]
-    if hasattr(np.dtypes, "StringDType"):
-        kinds.append(np.array(names, np.dtypes.StringDType()))
     for labels in kinds:
         assert ross(code, labels).estimate == pytest.approx(right)
         assert leakage_matrix({"z": code}, {"c": labels})["z", "c"] > 0.1

@@ -5,10 +5,9 @@ from itertools import chain
 
 import pytest
 import torch
-from helpers import DOUBLE, ELEMENT, close, seeded
+from helpers import DOUBLE, ELEMENT, close, count_parameters, seeded
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
-from unbraid.networks import count_parameters
 
 from papers.c.variants import ReleasedElement
 from tests.reference_steps import IndependentStep, SingleElementStep

@@ -73,7 +73,6 @@ DIGITS = Digits(torch.zeros(2, 28, 28).byte(), torch.arange(2), "train", "black"
 JUDGE = SequenceJudge({"motion": ("left", "right")}, 16, 3, 8, 16, 16)
 CLIPS = torch.rand(2, 4, 3, 16, 16)
 SMALL = CLIPS[..., :8, :8]
-NESTED = torch.nested.as_nested_tensor([ROW, ROW[:2]], layout=torch.jagged)
 FACTORS = {"factor_0": torch.rand(3, 5, 6), "factor_1": torch.rand(3, 5, 6)}
 FIRST = {name: code[:1] for name, code in FACTORS.items()}
 PREDICTION = IndependentPrediction(image_size=16, width=4, factor_size=2)
@@ -283,7 +282,6 @@ FAULTS = (  # the field, and the call
     ("kl", lambda: Bound(ROW, ROW, 3)),
     ("classes", lambda: FrameJudge(["a"])),
     ("classes", lambda: load_judge("digits", ["a"])),
-    ("checkpoint: .*folder", lambda: training.read_rows(".")),
     (r"before\[0\]", lambda: same_and_cross([STEPS], [STEPS])),
     ("only: .*list", lambda: fetch.verify("weather", "weather.csv.gz")),
     ("exercise", lambda: exercises.check(1.1, 0)),
@@ -300,14 +298,10 @@ FAULTS = (  # the field, and the call
     ("factor 'y': .*found <map", lambda: leak(factor=map(int, HAIR))),
     ("factor 'y': .*found <function", lambda: leak(factor=leak)),
     *[("x: .*found .*list", lambda x=x: kraskov(x, Y)) for x in ({"x": X}, SHORT, iter(X), {1, 2})],
-    (r"x: .*None.* at \[1\]; leave", lambda: kraskov([1.0, None] * 10, Y)),
-    (r"x: .*'a' \(str\) at \[0\].*unique", lambda: kraskov(["a", "b"] * 10, Y)),
+    ("x: .*found NoneType; leave", lambda: kraskov([1.0, None] * 10, Y)),
+    ("x: .*str_; .*unique", lambda: kraskov(["a", "b"] * 10, Y)),
     (r"labels\['a'\]: .*unique", lambda: Sequences(FRAMES, {"a": ["x", "y", "z"]}, ("a",))),
     (r"labels\['a'\]: .*found set", lambda: Sequences(FRAMES, {"a": {1, 2}}, ("a",))),
-    # tensors of other kinds
-    ("x: .*to_dense", lambda: kraskov(torch.eye(20).to_sparse(), Y)),
-    ("x: .*to_padded", lambda: kraskov(NESTED, Y)),
-    ("x: .*meta", lambda: kraskov(STATIC.to("meta"), Y)),
     # what the message has to tell
     ("samples: .*Tensor", lambda: bound_per_frame(PAIRS, SMALL, 0)),
     ("mask: .*list", lambda: root_mean_square(FRAMES, FRAMES, [True] * 3)),
@@ -329,7 +323,6 @@ FAULTS = (  # the field, and the call
     ("log_variance: .*finite", lambda: DiagonalGaussian(VALUES, VALUES + math.inf)),
     # names
     ("poses: .*list of names", lambda: sprites.visible_attributes("walk front 0")),
-    ("size: .*did you mean 32", lambda: checks.check_name("size", 40, [8, 16, 32, 64, 128])),
     ("poses: .*did you mean", lambda: sprites.visible_attributes(["walk front 9"])),
     ("poses: .{,2000}$", lambda: sprites.visible_attributes(["walk"])),
     ("dynamic: .*found True", lambda: checks.check_names("dynamic", True)),
@@ -364,7 +357,6 @@ FAULTS = (  # the field, and the call
     ("digits", lambda: plots.heatmap(X, digits=-1)),
     ("p_values: .*0 to 1", lambda: plots.leakage(X, p_values=100 * X)),
     ("rows", lambda: plots.table_axes(0, 3)),
-    ("module: .*generator", lambda: networks.count_parameters(MODEL.parameters())),
     ("values: .*list", lambda: IndependentPrediction.config_class.of(["factors"])),
     # numbers of rows
     (r"rows: .*\(B\) from 0 to 2", lambda: FrameSampler(SHORT, 1).steps([0, 3], torch.Generator())),
@@ -417,7 +409,6 @@ FAULTS = (  # the field, and the call
     ("model: .*Module, found str", lambda: networks.evaluating("model").__enter__()),
     ("generator: .*numpy", lambda: ELEMENT.draw_noise(1, 2, np.random.default_rng(0))),
     ("name: .*inside results", lambda: load_judge(Path("/judges"))),
-    ("path: .*folder", lambda: plots.show_svg("figures", "A drawing of nothing.")),
     ("path: .*DataFrame", lambda: load(pd.DataFrame())),
     # pages' and teachers' calls
     ("prepared: .*Mapping, found str", lambda: films.explore(print, {"n": 1}, n=(0, 3))),

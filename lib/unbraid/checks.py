@@ -2,14 +2,11 @@
 
 import inspect
 import math
-import re
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from decimal import Decimal
 from difflib import get_close_matches
 from numbers import Integral, Real
 from os import PathLike
-from os.path import isdir
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,16 +17,6 @@ MOST_LISTED = 60  # names in a message
 LARGEST_BATCH = 2**24  # sequences; a digit too many shall not ask for terabytes
 OF_ALL = "of a dict give x['name'], of Sequences x.frames, of a set list(x), of a file its arrays"
 OF_ONE = "leave such rows out, or give numbers, of classes np.unique(x, return_inverse=True)[1]"
-UNUSUAL = {  # tensors without plain values, by the attribute that tells, and what makes one of them
-    "is_nested": "a nested one; x.to_padded_tensor(0) fills it",
-    "is_sparse": "a sparse one; x.to_dense() fills it",
-    "is_quantized": "a quantized one; x.dequantize() makes floats of it",
-}
-# Characters that are not seen: controls, and what Unicode lets a reader ignore, such as U+200B.
-HIDDEN = (
-    "[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
-)
 LARGEST_SEED = 2**62 - 1  # PyTorch takes 64 bits, and some functions double a seed or count on
 
 
@@ -62,24 +49,18 @@ def check_name(field: str, name: object, names: Iterable) -> None:
     is_one = not getattr(name, "ndim", 0) and not isinstance(name, float)  # 32.0 is equal to 32
     if is_one and name in names:
         return
-    # Quotes tell "11" from 11, and show what is empty; escapes tell apart what looks alike.
-    twins = [each for each in names if not str(each).isascii() and fold(each) == fold(name)]
-    twins += ["", str(name)]
-    listed = [ascii(each) if each in twins else str(each) for each in names]
+    # Quotes tell "11" from 11, and show what is empty.
+    listed = [repr(each) if each in ("", str(name)) else str(each) for each in names]
     some = ", ".join(listed[:MOST_LISTED]) + ", ..." * (len(listed) > MOST_LISTED)
     expected = f"one of {some}" if listed else "no name, since there is none"
     message = f"{field}: expected {expected}, found {shorten(repr(name))}"
     close = get_close_matches(str(name).lower(), listed, 1)
-    if isinstance(name, Real) and all(isinstance(each, Real) for each in names):
-        close = [str(each) for each in sorted(names, key=lambda each: abs(each - name))[:1]]
     raise SettingsError(f"{message}; did you mean {close[0]}?" if close else message)
 
 
 def check_type(kinds: type | tuple, **values: object) -> None:
-    """Refuse values, given by their names, that are of none of these classes, or `UNUSUAL`."""
+    """Refuse values, given by their names, that are of none of these classes."""
     for name, value in values.items():
-        for kind, found in UNUSUAL.items() if hasattr(value, "is_nested") else ():
-            check_field(not getattr(value, kind, False), name, "a tensor of values", found)
         if not isinstance(value, kinds):
             classes = kinds if isinstance(kinds, tuple) else (kinds,)
             every = *classes, value if isinstance(value, type) else type(value)
@@ -94,13 +75,6 @@ def check_type(kinds: type | tuple, **values: object) -> None:
 def check_path(**paths: object) -> None:
     """Refuse values, given by their names, that are no paths of files or folders."""
     check_type((str, PathLike), **paths)
-
-
-def check_file(**paths: Any) -> None:
-    """Refuse values, given by their names, that are no paths, or those of folders."""
-    check_path(**paths)
-    for name, path in paths.items():
-        check_field(not isdir(path), name, "a file", f"the folder {path}")
 
 
 def check_names(field: str, names: Any, known: Any = None) -> tuple:
@@ -206,8 +180,8 @@ def check_named(**named: object) -> None:
 def as_array(values: Any, name: str = "values") -> np.ndarray:
     """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16.
 
-    Numbers among Python's objects become numbers again, whole ones whole; all are in the machine's
-    order of bytes. Refuses masked values, and rows of unequal length, by `name`.
+    Numbers among Python's objects become numbers again, whole ones whole. Refuses masked values,
+    and rows of unequal length, by `name`.
     """
     if not hasattr(values, "is_floating_point"):  # A tensor's own; modules have `cpu` as well.
         check_field(not np.ma.is_masked(values), name, "no masked array (leave rows out)", "one")
@@ -217,16 +191,12 @@ def as_array(values: Any, name: str = "values") -> np.ndarray:
             array = np.asarray(values)
         except ValueError:
             raise ValueError(f"{name}: expected rows of equal length, found others") from None
-        if array.dtype == object and all(isinstance(one, Real | Decimal) for one in array.flat):
-            numbers = np.array(array.tolist())
-            array = array.astype(float) if numbers.dtype == object else numbers
-        objects = array.flat if array.dtype == object else ()
-        if array.dtype.kind == "T" or any(isinstance(one, str) for one in objects):
+        if array.dtype == object and all(isinstance(one, Real) for one in array.flat):
+            array = np.array(array.tolist())
+        if array.dtype == object and any(isinstance(one, str) for one in array.flat):
             check_present(name, array)
-            array = array.astype(object).astype(str)
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-    check_type(type(values), **{name: values})
-    check_field(not values.is_meta, name, "a tensor of values", "one of the device meta")
+            array = array.astype(str)
+        return array
     tensor = values.detach().cpu()
     return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
 
@@ -243,11 +213,9 @@ def finite_array(name: str, values: ArrayLike) -> np.ndarray:
     """Values as a float64 array; refuses complex numbers, text, NaN and infinity by `name`."""
     array = as_array(values, name)
     if array.dtype.kind not in "biuf":
-        strange = (each for each in np.ndenumerate(array) if not isinstance(each[1], Real))
-        where, one = next(strange, ((), array))
-        kind = type(one).__name__.rstrip("_")  # NumPy's str_ is text as well
-        at = f"{shorten(one)!r} ({kind}) at {[*where]}; {OF_ONE}"
-        refuse(name, "real numbers", at if where else f"{kind}; {OF_ALL}")
+        advice = OF_ONE if array.ndim else OF_ALL
+        others = [type(one).__name__ for one in array.flat if not isinstance(one, Real)]
+        refuse(name, "real numbers", f"{(*others, array.dtype)[0]}; {advice}")
     array = array.astype(np.float64)
     others = np.argwhere(~np.isfinite(array))
     if len(others):
@@ -267,7 +235,7 @@ def measurable_array(name: str, values: ArrayLike) -> np.ndarray:
 def check_present(name: str, values: ArrayLike) -> None:
     """Refuse a missing one, None, NaN or pandas' NA, among labels; `name` tells of which."""
     array = np.asarray(values)
-    objects = array.astype(object).flat if array.dtype.kind in "OT" else ()
+    objects = array.flat if array.dtype == object else ()
     missing = [f"{label}, at [{row}]" for row, label in enumerate(objects) if is_missing(label)]
     check_field(not missing, name, "labels, none missing", "".join(missing[:1]))
 
@@ -298,9 +266,8 @@ def check_classes(name: str, values: np.ndarray) -> None:
 
 
 def fold(label: object) -> str:
-    """A label without what spellings of a name differ in: case, spaces, Unicode form, `HIDDEN`."""
-    text = re.sub(HIDDEN, "", unicodedata.normalize("NFKC", str(label)))
-    return " ".join(text.casefold().split())
+    """A label without what spellings of a name differ in: case, spaces, Unicode form."""
+    return " ".join(unicodedata.normalize("NFKC", str(label)).casefold().split())
 
 
 def number_groups(name: str, groups: ArrayLike | None, count: int) -> np.ndarray:

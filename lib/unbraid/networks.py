@@ -232,9 +232,3 @@ def run_recurrent(network: nn.LSTM, inputs: Tensor, lengths: Tensor | None = Non
     packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
     outputs, _ = network(packed)
     return pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0]
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable values."""
-    check_type(nn.Module, module=module)
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

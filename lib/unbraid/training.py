@@ -352,7 +352,6 @@ class Run:
 
 def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, Tensor]]:
     """Rows, identity and tensors of a checkpoint; `TrainingError` for what is none."""
-    checks.check_file(checkpoint=path)
     try:
         tensors, written = read_tensors(path, "run")
         rows, identity = written["rows"], written["identity"]

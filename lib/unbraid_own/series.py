@@ -7,7 +7,6 @@ line: columns that shift, words among numbers, decimal commas, steps of other le
 from __future__ import annotations
 
 import csv
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from unbraid.checks import HIDDEN, check_field
+from unbraid.checks import check_field
 from unbraid.measures.doubts import doubt_gaps, doubt_padding
 
 LABELS = "labels.csv"  # is read where it lies in the folder of clips
@@ -52,11 +51,11 @@ class Found(NamedTuple):
 
 
 def normalise(text: object) -> str:
-    """A name in one Unicode form (NFC), without spaces around it and what cannot be seen.
+    """A name in one Unicode form (NFC), without spaces around it.
 
     Bytes of a file's name that are no text become an escape, so that they can be written.
     """
-    name = unicodedata.normalize("NFC", re.sub(HIDDEN, "", str(text)).strip())
+    name = unicodedata.normalize("NFC", str(text).strip())
     return name.encode(errors="backslashreplace").decode()
 
 

@@ -82,7 +82,7 @@ def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
     checks.check_path(path=path)
     check_whole(1, width=width)
     place = find_beside_notebooks(path)
-    checks.check_file(path=place)
+    checks.check_path(path=place)
     drawing = place.read_bytes()
     mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
     check_field(mark.encode() in drawing, str(path), f"<svg {mark}>", "none")
