@@ -280,7 +280,6 @@ def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
         "unordered.digits",
         "unordered.grey_digits",
         "single_element.weather",
-        "benchmark.circle.single_element",
     ),
 )
 def test_a_small_model_has_every_figure_twice_alike(section):

@@ -281,7 +281,7 @@ FAULTS = (  # the field, and the call
     ("seed", lambda: generator_for(MODEL, 0.1)),
     ("kl", lambda: Bound(ROW, ROW, 3)),
     ("classes", lambda: FrameJudge(["a"])),
-    ("classes", lambda: load_judge("digits", ["a"])),
+    ("classes", lambda: load_judge("sprites", ["a"])),
     (r"before\[0\]", lambda: same_and_cross([STEPS], [STEPS])),
     ("only: .*list", lambda: fetch.verify("weather", "weather.csv.gz")),
     ("exercise", lambda: exercises.check(1.1, 0)),

@@ -254,11 +254,11 @@ def test_the_runs_that_a_judge_measures_are_known():
 def test_a_judge_is_trained_written_and_measured(tmp_path, call):
     for seed in ("0", "1"):
         where = ("--profile", "smoke", "--seed", seed, "--results", tmp_path)
-        assert call("judge", "digits", *where)[0] == 0
-    trained = load_judge(judge.judge_path("digits", "smoke", 0, tmp_path))
-    written = records.read_json(tmp_path / "judges/digits/smoke/metrics.json")
-    measured = judge.measure_judge(trained, "digits", "smoke")
-    record = records.read_json(tmp_path / "judges/digits/smoke/judge-seed1.run.json")
+        assert call("judge", "sprites", *where)[0] == 0
+    trained = load_judge(judge.judge_path("sprites", "smoke", 0, tmp_path))
+    written = records.read_json(tmp_path / "judges/sprites/smoke/metrics.json")
+    measured = judge.measure_judge(trained, "sprites", "smoke")
+    record = records.read_json(tmp_path / "judges/sprites/smoke/judge-seed1.run.json")
     assert record["commit"] == provenance.read_commit()
     assert measured["judge"] == written["judge"]  # that of seed 0
     assert measured["protocol"].items() <= written["protocol"].items()
@@ -268,9 +268,9 @@ def test_a_judge_is_trained_written_and_measured(tmp_path, call):
 
 
 def test_a_judge_of_other_classes_or_pixels_is_refused():
-    for options in ({"classes": {"red_digit": ("one", "two")}}, {"size": 12}):
+    for options in ({"classes": {"motion": ("one", "two")}}, {"size": 12}):
         with pytest.raises(ResultsError):
-            judge.open_judge("digits", **options)
+            judge.open_judge("sprites", **options)
 
 
 def test_a_judge_of_frames_sees_frames_with_the_labels_of_both_kinds(poses, monkeypatch):

@@ -93,7 +93,7 @@ def test_other_bytes_within_the_tensors_are_refused(saved, tmp_path, count, seed
     damaged = flip_bytes(saved[1], tmp_path / "own.safetensors", count, seed)
     with pytest.raises(ResultsError, match=r"own.safetensors: expected the SHA-256.*restore"):
         SequenceModel.load(damaged)
-    name = "single_element/air_quality/full/published-seed0"  # written before files had a digest
+    name = "single_element/etth1/full/published-seed0"  # written before files had a digest
     shipped = records.weights(name)
     assert "sha256" not in read_tensors(shipped, "model")[1]
     damaged = flip_bytes(shipped, tmp_path / f"{shipped.stem}.safetensors", count, seed)

@@ -214,12 +214,12 @@ def finite_array(name: str, values: ArrayLike) -> np.ndarray:
     array = as_array(values, name)
     if array.dtype.kind not in "biuf":
         advice = OF_ONE if array.ndim else OF_ALL
-        others = [type(one).__name__ for one in array.flat if not isinstance(one, Real)]
-        refuse(name, "real numbers", f"{(*others, array.dtype)[0]}; {advice}")
+        strange = [type(one).__name__ for one in array.flat if not isinstance(one, Real)]
+        refuse(name, "real numbers", f"{(*strange, array.dtype)[0]}; {advice}")
     array = array.astype(np.float64)
-    others = np.argwhere(~np.isfinite(array))
-    if len(others):
-        refuse(name, "finite numbers", f"others, at {others[:1].tolist()}")
+    found = np.argwhere(~np.isfinite(array))
+    if len(found):
+        refuse(name, "finite numbers", f"others, at {found[:1].tolist()}")
     return array
 
 
