@@ -90,6 +90,17 @@ def test_a_constant_unit_hides_no_walk():
     assert any("resembles" in said for said in kraskov(y[:, 0], y[:, 0] + x[:, 0]).doubts)
 
 
+def test_classes_in_blocks_follow_and_a_list_sorted_by_them_or_by_a_column_does_not():
+    random = np.random.default_rng(3)
+    walk, blocks = some_walk(random)[0], BLOCKS[:, 0].astype(int)
+    nothing = walk[:, :0]
+    assert "resembles" in doubt_independence(walk, nothing, [blocks])[0]
+    assert not doubt_independence(walk, nothing, [random.permutation(blocks)])
+    assert not doubt_independence(walk, nothing, [np.sort(blocks)])
+    falling = np.column_stack([-np.arange(300.0), walk])
+    assert not doubt_independence(falling, nothing, [blocks])
+
+
 def test_copies_are_grouped_by_what_they_are_copies_of():
     groups = group_copies(copies(np.random.default_rng(0), 6))
     assert np.array_equal(groups, RECORDING)
