@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,15 +41,6 @@ OTHERS = {  # by the ends of names: what makes clips or series of them
 }
 
 
-class Clip(NamedTuple):
-    """A film or a folder of pictures that has been looked at; `read` makes bytes (T, 3, 32, 32)."""
-
-    name: str
-    count: int  # of frames
-    rate: float  # frames a second, 0 of pictures
-    read: Callable[[], np.ndarray]
-
-
 def find_clips(folder: Path) -> Found:
     """The clips of a folder; refuses all but films alone, or folders of pictures alone."""
     entries = list_entries(folder)
@@ -64,30 +53,33 @@ def find_clips(folder: Path) -> Found:
     expected = f"films ({', '.join(FILMS)}) alone, or folders of pictures alone ({remedy})"
     found = [paths[0].name for paths in (odd, films, folders) if paths]
     check_field(is_one, str(folder), expected, " and ".join(found) or "nothing")
-    look = look_at_pictures if folders else look_at_film
-    clips = [look(path) for path in progress_bar(entries, "looking at clips")]
-    rates = sorted(clip.rate for clip in clips)
+    clips = {normalise(path.name): path for path in entries}
+    if folders:
+        looked = [(len(order_pictures(path)), 0.0) for path in entries]
+    else:
+        looked = [look_at_film(path) for path in progress_bar(entries, "looking at films")]
+    counts, rates = zip(*looked, strict=True)
     expected = f"films of one rate, since each frame is a step ({ENCODE})"
-    found = [f"{rate:.4g} frames a second" for rate in (rates[0], rates[-1])]
-    check_field(rates[-1] <= 1.01 * rates[0], str(folder), expected, " and ".join(found))
-    longest = max(clips, key=lambda clip: clip.count)
+    found = f"{min(rates):.4g} frames a second and {max(rates):.4g} frames"
+    check_field(max(rates) <= 1.01 * min(rates), str(folder), expected, found)
+    longest = int(np.argmax(counts))
     expected = f"at most {LONGEST} frames ({SHORTEN})"
-    check_field(longest.count <= LONGEST, longest.name, expected, longest.count)
+    check_field(counts[longest] <= LONGEST, [*clips][longest], expected, counts[longest])
     taken = [
-        ("clips", f"{len(clips)} of {describe_span([clip.count for clip in clips])} frames"),
+        ("clips", f"{len(clips)} of {describe_span(counts)} frames"),
         ("one step", f"a frame, {rates[0]:.4g} a second" if rates[0] else "a picture"),
         ("frames", "their middle squares, scaled to 32 x 32"),
     ]
 
     def read() -> list[np.ndarray]:
-        values = [clip.read() for clip in progress_bar(clips, "reading clips")]
+        pairs = zip(progress_bar(entries, "reading clips"), counts, strict=True)
+        values = [read_pictures(p) if folders else read_film(p, count) for p, count in pairs]
         levels = int(max(each.max() for each in values)) - min(each.min() for each in values)
         expected = "frames of some contrast (16 bits become 8 by / 257)"
         check_field(levels >= FEWEST_LEVELS, str(folder), expected, f"{levels} of 255")
         return values
 
-    times = [pd.RangeIndex(clip.count) for clip in clips]
-    return Found([clip.name for clip in clips], times, read, taken, [])
+    return Found([*clips], [pd.RangeIndex(count) for count in counts], read, taken, [])
 
 
 def list_entries(folder: Path) -> list[Path]:
@@ -115,8 +107,8 @@ def run_ffmpeg(path: Path, options: list[str]) -> tuple[bytes, str, int]:
     return done.stdout, done.stderr.decode(errors="replace").replace("\r", ""), done.returncode
 
 
-def look_at_film(path: Path) -> Clip:
-    """A film as a clip: its packets are counted, since headers may not say how many there are."""
+def look_at_film(path: Path) -> tuple[int, float]:
+    """How many frames a film has, by its packets, which no header counts surely, and its rate."""
     packets, said, _ = run_ffmpeg(path, ["-c", "copy", "-f", "framecrc", "-"])
     stream = re.search(r"\n  Stream #0:0.*: Video: .*?, (\w+)", said.rpartition("\nOutput #0, ")[2])
     known = re.search(rb"#tb 0: (\d+)/(\d+)", packets)
@@ -132,14 +124,13 @@ def look_at_film(path: Path) -> Clip:
     expected = f"frames at equal times ({ENCODE})"
     found = f"{1000 * gaps.min():.0f} to {1000 * gaps.max():.0f} ms from one to the next"
     check_field(gaps.max() <= UNEVEN * gaps.min(), path.name, expected, found)
-    count, rate = len(shown), float(1 / gaps.mean())
-    return Clip(normalise(path.name), count, rate, lambda: read_film(path, count))
+    return len(shown), float(1 / gaps.mean())
 
 
-def read_film(path: Path, count: int) -> np.ndarray:
+def read_film(path: Path, count: int = 0) -> np.ndarray:
     """All frames of a film, their middle squares averaged over areas: bytes (T, 3, 32, 32).
 
-    Refuses a film that ffmpeg complains of, or that has another count of frames than of packets.
+    Refuses a film that ffmpeg complains of, or of another count than that of its packets.
     """
     sides = (f"'max({SIZE},round({SIZE}{shape}))'" for shape in ("*dar", "/dar"))  # as shown
     scale = f"scale={':'.join(sides)}:flags=area+accurate_rnd+bitexact"
@@ -147,7 +138,7 @@ def read_film(path: Path, count: int) -> np.ndarray:
     filters = f"{scale},format=rgb24,crop={SIZE}:{SIZE},format=gbrp,shuffleplanes=2:0:1"
     output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "gbrp", "-"]
     pixels, said, status = run_ffmpeg(path, ["-loglevel", "error", *output])
-    frames = len(pixels) // (3 * SIZE**2)
+    frames, count = len(pixels) // (3 * SIZE**2), count or look_at_film(path)[0]
     if said or status or frames != count:
         reason = said.partition("\n")[0] or f"{frames} of {count} frames"
         raise ValueError(f"{path.name} cannot be decoded to its end ({reason}); {ENCODE}")
@@ -157,8 +148,8 @@ def read_film(path: Path, count: int) -> np.ndarray:
 # ---- pictures
 
 
-def look_at_pictures(folder: Path) -> Clip:
-    """A folder of pictures as a clip, in the order of the numbers at the ends of their names.
+def order_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of the numbers at the ends of their names.
 
     Refuses names that differ in more than these numbers, and numbers that do not count up by one:
     then the order is open, as where a camera begins anew, or steps are missing.
@@ -179,13 +170,12 @@ def look_at_pictures(folder: Path) -> Clip:
     expected = f"names that differ in a number alone, which counts up by one ({COUNT})"
     is_counted = len(kinds) == 1 and (np.diff(numbers[order]) == 1).all() and numbers.min() >= 0
     check_field(is_counted, where, expected, found)
-    frames = [paths[place] for place in order]
-    read_picture(frames[0])  # Of each folder one is looked at.
+    return [paths[place] for place in order]
 
-    def read() -> np.ndarray:
-        return np.stack([read_picture(path) for path in frames])
 
-    return Clip(normalise(folder.name), len(frames), 0, read)
+def read_pictures(folder: Path) -> np.ndarray:
+    """All pictures of a folder, bytes (T, 3, 32, 32)."""
+    return np.stack([read_picture(path) for path in order_pictures(folder)])
 
 
 def read_picture(path: Path) -> np.ndarray:

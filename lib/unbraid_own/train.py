@@ -25,10 +25,9 @@ from unbraid.models.single_element import SingleElement
 from unbraid.support.tensors import digest_tensors
 from unbraid.training import fit, keep_alone, read_rows
 
-from unbraid_own import pages, swapped
+from unbraid_own import codes, pages
 from unbraid_own.arrays import check_inputs
 from unbraid_own.data import OwnData, load
-from unbraid_own.encode import encode
 from unbraid_own.measure import measure
 from unbraid_own.outputs import provenance
 from unbraid_own.suspicion import find_group
@@ -138,8 +137,8 @@ def run(
     check_conclusive(plan, own, group, dynamic)
     print(plan.reasons[-1], flush=True)
     model = train(plan, own, folder)
-    sample = encode(model, own)
-    swaps = swapped.swap(model, own, [*(dynamic or ()), *own.splits["test"].dynamic], seed)
+    sample = codes.encode(model, own)
+    swaps = codes.swap(model, own, [*(dynamic or ()), *own.splits["test"].dynamic], seed)
     groups = None if group is None else sample.owners
     report = measure(sample.codes, sample.factors, dynamic=dynamic, groups=groups, seed=seed)
     inputs = [path for path in (data, labels, folder / WEIGHTS) if path]
@@ -167,7 +166,7 @@ def check_conclusive(
     expected = f"--dynamic with those of {', '.join(labels)} that describe the motion, or ''"
     check_field(is_known, "dynamic", expected, "no word on any")
     check_names("dynamic", dynamic or (), labels)
-    sample = encode(SingleElement(plan.config), data)
+    sample = codes.encode(SingleElement(plan.config), data)
     groups = None if group is None else sample.owners
     inputs = check_inputs(sample.codes, sample.factors, dynamic, groups)
     if groups is None and (says := find_group(inputs.given)):

@@ -13,7 +13,7 @@ from unbraid import records
 from unbraid.measures.swaps import random_donors, swap_scores
 from unbraid.models.single_element import SingleElement
 from unbraid.training import TrainingError
-from unbraid_own import swapped, train
+from unbraid_own import codes, train
 from unbraid_own.data import load
 
 COLOURS, WAYS = {"orange": (230, 120, 20), "blue": (20, 110, 230)}, ("across", "down")
@@ -60,7 +60,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(swapped, "UPDATES", 30)
+    monkeypatch.setattr(codes, "UPDATES", 30)
 
 
 def run(data, to, labels=None, group=None, dynamic=("way",), steps=12):
@@ -84,16 +84,15 @@ def test_clips_become_weights_and_a_page_and_are_not_trained_twice(
     assert [row[0] for row in cells] == ["label", "colour", "way"]
     assert [row[-1] for row in cells[1:]] == ["its own", "the donor's"]
     assert all(re.fullmatch(r"\d\.\d\d \[\d\.\d\d, \d\.\d\d\]", row[1]) for row in cells[1:])
-    with np.load(tmp_path / "run" / "codes.npz") as codes:
-        assert {name: codes[name].shape for name in codes} == {
+    with np.load(tmp_path / "run" / "codes.npz") as arrays:
+        assert {name: arrays[name].shape for name in arrays} == {
             "static": (84, 32),
             "dynamic": (84, 5, 12),
         }
     weights = (tmp_path / "run" / train.WEIGHTS).read_bytes()
     monkeypatch.setattr(torch.optim.Adam, "step", None)  # of the model; the judge is fitted anew
-    monkeypatch.setattr(
-        swapped, "fit_judge", lambda *_: swapped.SequenceJudge(_[2], **swapped.SIZES)
-    )
+    untrained = codes.SequenceJudge({"0": (*COLOURS,), "1": WAYS}, **codes.SIZES)
+    monkeypatch.setattr(codes, "fit_judge", lambda *_: untrained)
     run(folder / "clips", tmp_path / "run")
     assert (tmp_path / "run" / train.WEIGHTS).read_bytes() == weights
 
@@ -202,13 +201,13 @@ def test_planted_swaps_are_read_within_their_interval(share, monkeypatch):
 
     labels = {"colour": torch.from_numpy(colours), "way": torch.from_numpy(ways)}
     classes = {"colour": tuple(COLOURS), "way": WAYS}
-    monkeypatch.setattr(swapped, "UPDATES", 80)
-    judge = swapped.fit_judge(show(ways)[:160], labels, classes)
+    monkeypatch.setattr(codes, "UPDATES", 80)
+    judge = codes.fit_judge(show(ways)[:160], labels, classes)
     donors = random_donors(count)
     differ = ways != ways[donors]
     is_right = np.ones(count, bool)
     is_right[differ] = random.permutation(differ.sum()) < share * differ.sum()
-    judged = swapped.name_classes(judge, show(np.where(is_right, ways[donors], ways)), classes)
+    judged = codes.name_classes(judge, show(np.where(is_right, ways[donors], ways)), classes)
     own = {"colour": colours, "way": ways}
     scores = swap_scores(judged, own, {n: each[donors] for n, each in own.items()}, ["way"])
     assert scores.factors["colour"].right.mean > 0.98

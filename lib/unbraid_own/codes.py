@@ -1,6 +1,7 @@
-"""Are swaps right? A judge that has learnt from real sequences names decoded and swapped ones.
+"""The codes of one's own sequences, as `measure` reads them, and whether swaps of them are right.
 
 A swap decodes the static code of a test sequence with the dynamic codes of another one, the donor.
+A judge that has learnt from real sequences names what is decoded.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from unbraid.codes import decode_all, encode_all, root_mean_square
+from unbraid.codes import concatenate, decode_all, encode_all, root_mean_square
+from unbraid.data.sequences import Sequences
 from unbraid.figures import films, images
 from unbraid.measures.judges import SequenceJudge
 from unbraid.measures.swaps import random_donors, show, swap_scores
+from unbraid.models.base import SequenceModel
 from unbraid.models.single_element import SingleElement
 from unbraid.networks import evaluating
 from unbraid.support.progress import progress_bar
 
 from unbraid_own import pages
 from unbraid_own.data import OwnData
-from unbraid_own.encode import average, count_common
+from unbraid_own.verdict import FEWEST
 
 UPDATES, BATCH, RATE = 400, 16, 2e-3  # of the judge
 SIZES = {"image_size": 32, "width": 16, "features": 64, "hidden": 64}  # of its networks
@@ -33,6 +36,53 @@ SHOWN = 3  # test sequences in the film
 TILE = 160  # pixels of the page for a frame, about
 
 Labels = Mapping[str, Tensor]
+
+
+class Sample(NamedTuple):
+    """What `measure` reads, and the splits that it is of."""
+
+    codes: dict[str, np.ndarray]
+    factors: dict[str, np.ndarray]
+    owners: np.ndarray  # (N,), the number of what each row is kept together with
+    splits: list[str]
+
+
+def encode(model: SequenceModel, data: OwnData) -> Sample:
+    """Codes and labels of the test split, or of all where that is too small for a verdict.
+
+    A model never sees labels, so that its training sequences may be measured. Steps that not all
+    sequences have are left out.
+    """
+    is_enough = len(np.unique(data.owners["test"])) >= FEWEST
+    splits = ["test"] if is_enough else [*data.splits]
+    parts = [data.splits[name] for name in splits]
+    steps, codes, factors = count_common(parts), {}, {}
+    for name, code in concatenate([encode_all(model, part) for part in parts]).items():
+        codes[name] = (code if code.ndim == 2 else code[:, :steps]).numpy()
+    for name, values in concatenate([part.labels for part in parts]).items():
+        numbers = (values if values.ndim == 1 else values[:, :steps]).numpy()
+        classes = parts[0].classes.get(name)
+        factors[name] = numbers if classes is None else np.array(classes)[numbers]
+    owners = np.concatenate([data.owners[name] for name in splits])
+    return Sample(codes, factors, owners, splits)
+
+
+def count_common(parts: Sequence[Sequences]) -> int:
+    """How many steps the shortest of all sequences has."""
+    number = torch.arange(1, parts[0].length + 1)
+    seen = (part.observed.reshape(len(part), part.length, -1).any(2) for part in parts)
+    return min(int((steps * number).amax(1).min()) for steps in seen)
+
+
+def average(part: Sequences) -> tuple[Tensor, Tensor]:
+    """What was observed, and its mean over time, both in the shape of the frames (N, T, ...)."""
+    mask, axes = part.observed, part.frames.ndim
+    weight = mask.reshape(*mask.shape, *[1] * (axes - mask.ndim)).expand_as(part.frames)
+    mean = (part.frames * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
+    return weight, mean.expand_as(part.frames)
+
+
+# ---- swaps
 
 
 class Swaps(NamedTuple):
