@@ -9,6 +9,7 @@ clips alone, so its own accuracy on test clips belongs next to every figure that
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from unbraid import files, records
 from unbraid.checks import ResultsError, check_name, check_whole
+from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.measures.judges import Classes, FrameJudge, SequenceJudge, load_judge
@@ -32,6 +34,7 @@ from papers.provenance import describe_cpu, make_record, print_row, read_version
 from papers.settings import RunSettings
 from papers.tables import summarise, write_metrics
 
+TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
 TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
 
 
@@ -47,6 +50,7 @@ WORN = ("skin", "trousers", "top", "hair")
 JUDGES = {  # A clip's motion is its action and direction in one, as in the papers.
     "sprites": JudgeTask(SequenceJudge, "judge", ("motion", *WORN)),
     "sprites_poses": JudgeTask(FrameJudge, "judge.poses", ("pose", "action", "direction", *WORN)),
+    "digits": JudgeTask(FrameJudge, "judge.digits", ("red_digit", "green_digit")),
     "mug": JudgeTask(SequenceJudge, "judge.mug", ("expression", "subject")),
 }
 JUDGED = {("single_element", "sprites"), ("single_element", "mug"), ("unordered", "sprites_poses")}
@@ -113,6 +117,13 @@ def describe_judges(settings: RunSettings) -> dict[str, str]:
 def judge_examples(dataset: str, split: str, settings: RunSettings) -> tuple[Sampler, Sequences]:
     """What a judge learns from, and fixed examples to measure it on: clips, or single frames."""
     fixed, task = torch.Generator().manual_seed(1), JUDGES[dataset]
+    if dataset == "digits":
+        digits = load_digits(split)
+        draw = MovingDigits(digits, settings.image_size, length=1)
+        classes = dict.fromkeys(task.labels, tuple(map(str, range(10))))
+        examples = replace(draw(TEST_DIGITS, fixed), classes=classes)
+        return Sampler(draw, draw.provenance, (digits.source,)), examples
+
     data, sources = load_sequences(dataset, split, settings), sources_of(dataset)
     if task.kind is SequenceJudge:
         return Sampler(SequenceSampler(data), data.provenance, sources), data.as_float()

@@ -57,11 +57,20 @@ def test_the_defaults_are_the_papers_judge(counts, parameters):
     assert [tuple(logits[name].shape) for name in classes] == [(2, count) for count in counts]
 
 
-def test_a_shipped_judge_judges_as_it_did():
-    """The probability of the first motion for grey frames, when it was shipped."""
-    grey = torch.full((1, 8, 3, 32, 32), 0.5)
-    found = load_judge("sprites").probabilities(grey)["motion"][0, 0]
-    assert float(found) == pytest.approx(2.0038e-05, rel=1e-4)
+SHIPPED = {  # probability of the first class of some label for grey frames, when it was shipped
+    "digits": ("red_digit", 6.13898e-05),
+    "sprites": ("motion", 2.0038e-05),
+}
+
+
+@pytest.mark.parametrize("dataset", SHIPPED)
+def test_shipped_judges_judge_as_they_did(dataset):
+    name, expected = SHIPPED[dataset]
+    judge = load_judge(dataset)
+    size = judge.sizes["image_size"]
+    shape = (1, 8) if judge.recurrent else (1,)
+    grey = torch.full((*shape, judge.sizes["channels"], size, size), 0.5)
+    assert float(judge.probabilities(grey)[name][0, 0]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_it_learns_what_one_frame_shows_and_what_only_the_clip_shows(judge, test_clips):
