@@ -97,12 +97,17 @@ class Results:
         self.folder = root / "results"
         self.claimed, self.data = read_claims(root)
         self.prose, self.words = read_prose(root)
-        sources = [path.read_text(encoding="utf-8") for path in root.glob("tools/**/*.py")]
+        paths = [*root.glob("tools/**/*.py"), *root.glob("lib/**/*.py")]
+        sources = [path.read_text(encoding="utf-8") for path in paths]
         self.readers = [Reader(ast.parse(text)) for text in (*sources, *read_cells(root, "code"))]
         self.runs, self.judges, self.sections = set(), set(), set()
-        for path in self.folder.rglob("*.run.json"):
+        records = [*self.folder.rglob("*.run.json")]
+        listed = {self.name(path).rpartition("-seed")[0] for path in records}
+        often = Counter(run.rpartition("/")[2] for run in listed)
+        for path in records:
             run, name = self.name(path).rpartition("-seed")[0], self.name(path)
-            if self.has(run) or self.has(name):
+            last = run.rpartition("/")[2]
+            if self.has(run) or self.has(name) or (last in self.words and often[last] == 1):
                 self.runs.add(run)
                 self.sections.add(json.loads(path.read_text())["settings"].get("section"))
         for path in self.folder.rglob("metrics.json"):

@@ -110,8 +110,9 @@ def test_a_misspelt_setting_is_refused_by_its_name(mine, lines, found):
 def test_full_is_paper_a():
     expected = {"image_size": 64, "length": 5, "speeds": [0.1, 0.1], "kl_weight": 1.0}
     expected |= {"batch_size": 100, "learning_rate": 3e-4, "decay": 0.985, "decay_every": 320_000}
-    paper = load("independent.bounce.factored", "full")
-    factored, entangled = paper.as_dict(), load("independent.bounce.entangled", "full").as_dict()
+    paper = load("independent.bounce.published", "full")
+    factored = paper.as_dict()
+    entangled = load("independent.bounce.published_entangled", "full").as_dict()
     assert factored["class"] == "unbraid.models.independent.IndependentPrediction"
     found = vars(paper) | paper.options
     assert {name: found[name] for name in expected} == expected and "opening" not in factored
