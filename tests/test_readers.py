@@ -25,12 +25,16 @@ class Reader:
     def __init__(self, tree):
         nodes = list(ast.walk(tree))
         self.texts = {node.value for node in nodes if is_text(node)}
-        for old, new in re.findall(r"\.replace\('(\w+)', '(\w+)'\)", ast.unparse(tree)):
+        code = ast.unparse(tree)
+        for name in re.findall(r"load_judge\('(\w+)'", code):
+            self.texts.add(f"judges/{name}/quick/judge-seed0")
+        for old, new in re.findall(r"\.replace\('(\w+)', '(\w+)'\)", code):
             self.texts |= {text.replace(old, new) for text in self.texts if "/" in text}
         formats = [as_pattern(node) for node in nodes if isinstance(node, ast.JoinedStr)]
         self.patterns = [re.compile(each) for each in formats if re.search("[a-z]|/", each)]
 
     def has(self, name, depth=2):
+        """Whether a text is this name, or an f-string may be."""
         if name in self.texts or name.isdigit():
             return True
         found = [pattern.fullmatch(name) for pattern in self.patterns if depth]
