@@ -50,6 +50,7 @@ class Report:
 
     findings: list[str]  # what is wrong with the files, then the verdict
     sample: str
+    independent: int  # sequences, or groups
     own: dict[str, tuple[str, ...]]  # by factor: the codes that may hold it; none if unknown
     leaks: list[verdict.Pair]
     doubts: list[str]
@@ -143,7 +144,9 @@ def measure(
         rival = replace(inputs, codes=check_inputs(match(other, inputs.codes), factors).codes)
         second = read(rival, dynamic, held_out, seed)
     differences = verdict.compare_codes(report.probes, second.probes)
-    findings = [*suspicions, verdict.describe_differences(differences, names)]
+    findings = list(suspicions)
+    if report.independent >= verdict.FEWEST:
+        findings.append(verdict.describe_differences(differences, names))
     for name, each in zip(names, (report, second), strict=True):
         findings += [f"{name}: {said}" for said in each.findings]
     return replace(report, findings=findings, second=second, differences=differences)
@@ -215,7 +218,7 @@ def read(inputs: Inputs, dynamic: Sequence[str] | None, held_out: np.ndarray, se
     units, dci = tabulate_units(flat, still, held_out, seed)
     groups = f" in {independent} groups" * (unit == "groups")
     sample = f"{count} sequences{groups}, {held_out.sum()} of which are for tests."
-    lists = findings, sample, own, leaks, doubts, table
+    lists = findings, sample, independent, own, leaks, doubts, table
     return Report(*lists, probes, bits, calibrations, units, dci)
 
 

@@ -103,6 +103,9 @@ def test_few_sequences_conclude_nothing_and_wide_limits_are_undecided(fast, monk
     few = {name: values[:40] for name, values in factors.items()}
     found = judge(tuple(code[:40] for code in codes["Leak: skin in dynamic (0.43"]), few, MOTION)
     assert found.findings[0].startswith("Cannot be concluded: 40 sequences are too few")
+    half, z = {"skin": few["skin"]}, np.column_stack(codes["Leak: skin in dynamic (0.97"])[:40]
+    found = judge({"z": z}, half, other={"z": -z[:, :2]}).findings
+    assert [said.split(": ")[1] for said in found] == ["Cannot be concluded"] * 2
     monkeypatch.setattr(verdict, "LARGE", 0.1)
     found = judge(codes["No leak was found; the limits leave room for 0."], factors, MOTION)
     assert found.findings[0].startswith("Undecided: no leak is sure")
