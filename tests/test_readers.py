@@ -118,6 +118,8 @@ class Results:
             metrics, folder = json.loads(path.read_text()), self.name(path).rpartition("/")[0]
             if any(f"{folder}/{run}" in self.runs for run in metrics):
                 self.judges |= metrics.get("protocol", {}).get("judges", {}).keys()
+        opened = re.findall(r'load_judge\("(\w+)"\)', "\n".join(read_cells(root, "code")))
+        self.judges |= {f"judges/{data}/quick/judge-seed0" for data in opened}
         self.runs |= {judge.rpartition("-seed")[0] for judge in self.judges}
 
     def name(self, path):
