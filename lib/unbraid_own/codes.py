@@ -28,7 +28,7 @@ from unbraid_own import pages
 from unbraid_own.data import OwnData
 from unbraid_own.verdict import FEWEST
 
-UPDATES, BATCH, RATE = 400, 16, 2e-3  # of the judge
+UPDATES, BATCH, RATE = 300, 16, 2e-3  # of the judge
 SIZES = {"image_size": 32, "width": 16, "features": 64, "hidden": 64}  # of its networks
 MOST_CLASSES = 20  # of a label that it names
 AT_ONCE = 64  # sequences judged at a time
