@@ -60,8 +60,8 @@ def find_clips(folder: Path) -> Found:
         looked = [look_at_film(path) for path in progress_bar(entries, "looking at films")]
     counts, rates = zip(*looked, strict=True)
     expected = f"films of one rate, since each frame is a step ({ENCODE})"
-    found = f"{min(rates):.4g} frames a second and {max(rates):.4g} frames"
-    check_field(max(rates) <= 1.01 * min(rates), str(folder), expected, found)
+    said = f"{min(rates):.4g} frames a second and {max(rates):.4g} frames"
+    check_field(max(rates) <= 1.01 * min(rates), str(folder), expected, said)
     longest = int(np.argmax(counts))
     expected = f"at most {LONGEST} frames ({SHORTEN})"
     check_field(counts[longest] <= LONGEST, [*clips][longest], expected, counts[longest])

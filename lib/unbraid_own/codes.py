@@ -154,7 +154,7 @@ def fit_judge(
     if clips.ndim == 3:  # series, whose steps are no pictures
         features = SIZES["features"]
         layers = nn.Linear(clips.shape[2], features), nn.ReLU(), nn.Linear(features, features)
-        judge.trunk = nn.Sequential(*layers)
+        judge.trunk = nn.Sequential(*layers)  # type: ignore[assignment]
     optimizer = torch.optim.Adam(judge.parameters(), RATE)
     rates = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, UPDATES)
     for _ in progress_bar(range(UPDATES), "fitting the judge"):

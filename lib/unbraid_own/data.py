@@ -65,17 +65,18 @@ def load(
     is_other = path.is_file() and suffix != ".csv"
     expected = "a folder of clips, or a csv file with columns id and time"
     expected += f" ({clips.name_remedy(suffix)})" * is_other
-    found = path.name if path.exists() else f"nothing at {path}"
-    check_field(path.is_dir() or (path.is_file() and not is_other), "data", expected, found)
+    given = path.name if path.exists() else f"nothing at {path}"
+    check_field(path.is_dir() or (path.is_file() and not is_other), "data", expected, given)
     found = clips.find_clips(path) if path.is_dir() else series.find_series(path)
-    file, known, taken = Path(labels or path / LABELS), {}, [*found.taken]
+    file, taken = Path(labels or path / LABELS), [*found.taken]
+    known: dict[str, Encoded] = {}
     check_field(labels is None or file.is_file(), "labels", "a csv file", f"nothing at {file}")
     if file.is_file():
         known, doubt = series.read_labels(file, found.names, found.times)
         taken += [("doubt", doubt)] * bool(doubt)
-    for name, (numbers, classes) in known.items():
+    for name, (each, classes) in known.items():
         kind = f"{len(classes)} classes: {list_some(classes)}" if classes else "measured"
-        taken.append((f"label {name}", kind + ", of each step" * (numbers.ndim > 1)))
+        taken.append((f"label {name}", kind + ", of each step" * (each.ndim > 1)))
     owners, unit = find_owners(found, known, group)
     numbers = {name: each for name, (each, _) in known.items()}
     varied = [each for name, each in numbers.items() if name != group]
