@@ -152,7 +152,12 @@ def decide(
         rest = [name for name in cells if name not in judged]
         sentences += [list_contents(probes, code, rest) for code in codes]
     if len(codes) > 1 and len(judged) < len(cells):
-        sentences.append("Name the factors of the motion (--dynamic), and leaks are judged, too.")
+        said = (
+            "Leaks are judged where the factors of the motion are named (--dynamic), and one code"
+        )
+        sentences.append(
+            f"{said} has steps, another one none (or they are called static, dynamic)."
+        )
     known, telling = {name for _, name in read}, {code for code, _ in read}
     for code in [code for code in codes if judged and code not in telling]:
         sentences.append(f"No factor is clearly in {code}; {ORDER}")

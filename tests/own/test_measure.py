@@ -91,7 +91,7 @@ def test_codes_of_both_kinds_without_the_motion_get_lists_and_the_option(fast):
     codes, factors = liars()
     who, what = codes["No leak was found; the limits leave room for 0."]
     found = judge((who, what), factors, None).findings
-    assert [said.split()[0] for said in found] == ["static", "dynamic", "Name"]
+    assert [said.split()[0] for said in found] == ["static", "dynamic", "Leaks"]
     three = {"looks": who, "camera": np.random.default_rng(2).normal(size=(N, 2))}
     found = judge(three | {"motion": what[:, None] + [[0], [0]]}, factors, MOTION)
     assert found.own["skin"] == ("looks", "camera")
