@@ -173,7 +173,8 @@ def compare(part: Part, right: Names, yours: Names, with_seen: bool = False) -> 
 def find_reason(number: str, name: str, case: Any, given: Names, yours: Names) -> str:
     """Why arrays are wrong in a case: a known mistake, what the wrong ones have in common, or where
     they begin to be wrong."""
-    part, right, answers = find_part(number, name), run_right(number, name, case), {case: yours}
+    part, right = find_part(number, name), run_right(number, name, case)
+    answers: dict[Any, Names | None] = {case: yours}
     if why := find_mistake(number, name, given, answers, [*right]):
         return why
     wrong = [each for each in right if not is_same({each: right[each]}, yours, part.share)]

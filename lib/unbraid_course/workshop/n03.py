@@ -43,7 +43,7 @@ CASES = (
 )
 
 
-def draw(case: Samples) -> tuple[np.ndarray, np.ndarray]:
+def draw(case: Samples) -> tuple[np.ndarray, ...]:
     """Codes x (N, d) and y (N, e) of unlike scales; a little noise would change no count."""
     x, y = (noise((case.rows, units, 1)).numpy()[..., 0] for units in case[1:3])
     x, y = x.copy(), np.roll(y, 5, 0)
