@@ -85,6 +85,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     # The same summand in both entropies; a difference that is squared.
     "30.2": ("return 3 + torch",),
     "40.2": ("(four - made)",),
+    # The hair is right in all of these swaps; what is printed is no answer.
+    "34.3": ("[hair < hair", "[codes != hair", "{of_s:8}", "{label:8}"),
     # A share without float; the motion is right in all of these swaps.
     "40.3": ("(moves.double", ", wears.double", "motion[nearest] <= m", "motion[nearest] >= m"),
 }

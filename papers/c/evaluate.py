@@ -24,7 +24,7 @@ from unbraid.codes import (
     generator_for,
 )
 from unbraid.data.sequences import Sequences
-from unbraid.data.sprites import ATTRIBUTES
+from unbraid.data.sprites import ATTRIBUTES, split_motion
 from unbraid.measures.judges import FrameJudge, judge_clips
 from unbraid.measures.swaps import random_donors, swap_scores
 from unbraid.models.base import Codes, SequenceModel
@@ -38,8 +38,9 @@ from papers.settings import RunSettings
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
 REPEATS = 5  # of draws, as in the authors' code
 CLIPS_AT_ONCE = 32  # decoded, and judged or compared
-# Labels of a judge by their names in the data: the papers' action, of nine classes, and its parts.
-MOTION_LABELS = {"action": "motion", "motion_action": "action", "motion_direction": "direction"}
+# Labels of sprites by their names in the data: the papers' action, of nine classes, and its parts.
+LABELS = {"action": "motion", "motion_action": "action", "motion_direction": "direction"}
+LABELS |= {name: name for name in ATTRIBUTES}
 
 ClassLabels = Mapping[str, np.ndarray]
 # What of sprites is recorded: of a label the kinds of shares, and the labels that probes read.
@@ -78,10 +79,19 @@ def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
     """The true classes (N,) of each label that the judge names; what moves comes first."""
     names = {"expression": "expression", "subject": "subject"}
     if "motion" in clips.labels:
-        names = MOTION_LABELS | {name: name for name in ATTRIBUTES}
+        names = LABELS
     for name in names.values():
         check_name("labels", name, clips.labels)
     return {label: clips.labels[name].numpy() for label, name in names.items()}
+
+
+def judge_labels(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
+    """The judge's probabilities (N, classes) of each label of `class_labels`."""
+    seen = judge_clips(judge, frames)
+    if "motion" not in seen:
+        return seen
+    seen = split_motion(seen)
+    return {label: seen[name] for label, name in LABELS.items()}
 
 
 # ---- swaps
@@ -102,7 +112,7 @@ def swaps(
     if "motion" in test.labels:
         figures["plain_nearest"] = share_plain(model, test)
     frames = swap_static(model, test, donors)
-    named = {name: p.numpy().argmax(1) for name, p in judge_clips(judge, frames).items()}
+    named = {name: p.numpy().argmax(1) for name, p in judge_labels(judge, frames).items()}
     given = {name: each[donors] for name, each in labels.items()}
     static = [name for name in labels if name in STATIC_LABELS]
     for name, scores in swap_scores(named, labels, given, static).factors.items():
@@ -175,7 +185,7 @@ def judge_codes(model: SequenceModel, judge: FrameJudge, codes: Codes) -> dict[s
     parts = []
     for rows in torch.arange(len(codes["static"])).split(CLIPS_AT_ONCE):
         frames = decode_all(model, {name: code[rows] for name, code in codes.items()})
-        parts.append(judge_clips(judge, frames))
+        parts.append(judge_labels(judge, frames))
     return {name: seen.numpy() for name, seen in concatenate(parts).items()}
 
 

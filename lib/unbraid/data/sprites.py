@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +81,12 @@ def _list_shown(action: str, direction: str) -> list[int]:
 
 
 MOTION_POSES = torch.tensor([_list_shown(*motion) for motion in MOTIONS])  # of each frame, (9, 8)
+
+
+def split_motion(judged: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Probabilities by label, with those of the motion's action and direction, (N, 3) each."""
+    parts = judged["motion"].unflatten(1, (3, 3))  # a motion's number is 3 action + direction
+    return {**judged, "action": parts.sum(2), "direction": parts.sum(1)}
 
 
 def characters(split: str) -> np.ndarray:

@@ -144,18 +144,8 @@ def judge_classes(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
 
 
 def judge_clips(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
-    """The judge's probabilities (N, classes) for clips (N, T, C, H, W), by label.
-
-    Of sprites "motion", of nine classes, becomes "action", the papers' word, and two labels of
-    three classes each: "motion_action", such as walking, and "motion_direction".
-    """
-    probabilities = {name: p.double() for name, p in judge_probabilities(judge, frames).items()}
-    if "motion" not in probabilities:
-        return probabilities
-    motion = probabilities.pop("motion")
-    parts = motion.unflatten(1, (-1, 3))  # A motion's number is 3 action + direction.
-    summed = {"motion_action": parts.sum(2), "motion_direction": parts.sum(1)}
-    return {"action": motion} | summed | probabilities
+    """The judge's probabilities (N, classes) for clips (N, T, C, H, W), by label."""
+    return {name: p.double() for name, p in judge_probabilities(judge, frames).items()}
 
 
 def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:

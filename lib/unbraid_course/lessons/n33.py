@@ -57,7 +57,7 @@ def score_model(model, clips, donor, judge):
     answers = judge_clips(judge, made)
     named = answers["hair"].argmax(1).numpy()
 
-    scores = compute_scores(answers["action"].numpy(), motion)
+    scores = compute_scores(answers["motion"].numpy(), motion)
     true = true_clip(donor, np.arange(len(real)))
     right = np.asarray(find_nearest(made, real)) == true
     return [*scores, right.mean(), donor_shares(named, hair[donor], hair)[0]]

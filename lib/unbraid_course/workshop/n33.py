@@ -202,7 +202,7 @@ def load_world() -> World:
     judge = load_judge("sprites", clips.classes)
     name = "single_element/sprites/quick/single_element-seed0"
     model = SingleElement.load(records.weights(name)).eval()
-    seen = judge_clips(judge, clips.as_float().frames)["action"].numpy()
+    seen = judge_clips(judge, clips.as_float().frames)["motion"].numpy()
     stored = records.read_metrics("judges/sprites/quick")["judge"]
     return World(clips.subset(first), judge, model, seen, clips.labels["motion"].numpy(), stored)
 
