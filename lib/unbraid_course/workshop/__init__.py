@@ -45,7 +45,7 @@ STUB = "raise NotImplementedError"
 UNKNOWN = " Open the hint, and try again."  # ends what is said if no mistake was recognised
 REMARKS = {  # on errors of PyTorch that name another cure
     "Can't call numpy()": " NumPy knows no gradients: compute with torch, without `detach`.",
-    "read-only": " What is given belongs to the caller: copy it first.",
+    "read-only": ": what is given belongs to the caller, so copy it first.",
     "dtype": " The check computes in double precision: make new tensors like those that are given.",
 }
 DRAW = torch.randn  # PyTorch's own, also while another one takes its place

@@ -165,12 +165,6 @@ def run_models(names: Names, case: Case) -> Names:
     return {name: np.asarray(each, np.float64) for name, each in found.items()}
 
 
-@lru_cache(2)
-def measure_models(case: Case) -> Names:
-    """The same by the lesson's own instruments."""
-    return run_models(vars(n13), case)
-
-
 PARTS = {
     "correlate": Part(run_correlate, ("unit at t", "unit at t + 1"), cases=MATRICES),
     "inside": Part(run_inside, (), cases=MATRICES[:1]),
@@ -178,7 +172,5 @@ PARTS = {
     "freeze": Part(run_freeze, ("clip", "frame"), cases=FILMS),
     "measure_use": Part(run_use, ("factor",), cases=FILMS),
     "score_places": Part(run_scores, ("factor", "digit"), cases=MATRICES),
-    "the second model": Part(
-        run_models, ("factor", "digit"), lambda _, case: measure_models(case), MODELS, 1e-4
-    ),
+    "the second model": Part(run_models, ("factor", "digit"), cases=MODELS, share=1e-4),
 }
