@@ -228,11 +228,8 @@ def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
         "precision": ("16-mixed", 32),
         "accelerator": ("gpu",),
         "draw": (3,),
-        "report": ("print",),
-        "on_progress": (3,),
         "weights": (1.0,),
         "identity": ("a run",),
-        "checkpoint": (".",),
     }.items(),
 )
 def test_arguments_are_refused_by_their_names_before_anything_is_done(name, values, tmp_path):
@@ -259,14 +256,6 @@ def test_training_is_the_same_where_gradients_are_off_and_with_numbers_of_numpy(
             model, draw, batch_size=4, every=5, accelerator="cpu", steps=4, **CHANGING
         )
         assert torch.is_inference_mode_enabled() and without_seconds(again) == rows
-        with pytest.raises(ValueError, match="^model: .*inference_mode"):
-            training.fit(make()[0], draw, steps=1, batch_size=4)
-
-
-def test_a_model_whose_weights_are_all_fixed_is_refused():
-    model, draw = make()
-    with pytest.raises(ValueError, match="^model: .*gradient"):
-        training.fit(model.requires_grad_(False), draw, steps=1, batch_size=4)
 
 
 def test_several_processes_of_one_run_are_refused(monkeypatch):

@@ -29,9 +29,9 @@ PRECISIONS = {
     "bf16-true": torch.bfloat16,
     "64-true": torch.float64,
 }
-WITHOUT_BF16 = ("DEFAULT", "AVX2")  # processors whose LSTM fails or is 3.5 times as slow
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")  # in nats
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
+WITHOUT_BF16 = ("DEFAULT", "AVX2")  # processors whose LSTM fails or is 3.5 times as slow
 WARM_UP = 3  # updates before the recording
 Update = Callable[[Batch, Mapping[str, float | Tensor]], Tensor]
 
@@ -152,17 +152,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
 def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     """Refuse wrong arguments of `fit` by their names; returns the values of its curves."""
     check_field(hasattr(given["model"], "config"), "model", "a SequenceModel", "no config")
-    weights = list(given["model"].parameters())
-    can_learn = any(weight.requires_grad for weight in weights)
-    check_field(can_learn, "model", "weights that require a gradient", "none")
-    is_outside = not any(weight.is_inference() for weight in weights)
-    check_field(is_outside, "model", "weights made outside of torch.inference_mode", "others")
-    expected = "a sampler, which is made with its data"
-    check_field(not isinstance(given["draw"], type), "draw", expected, given["draw"])
     checks.check_function("count", "generator", draw=given["draw"])
-    for name, argument in {"report": "row", "on_progress": "share"}.items():
-        if given[name] is not None:
-            checks.check_function(argument, **{name: given[name]})
     check_type((Mapping, type(None)), weights=given["weights"], identity=given["identity"])
     check_type(bool, replay=given["replay"])
     checks.check_json("identity", given["identity"])
