@@ -29,7 +29,7 @@ from unbraid.support.schedules import schedule_value
 
 from papers import settings as sections
 from papers.datasets import Sampler, load_sequences, sources_of
-from papers.encoded import at_first_step, generation_scores
+from papers.encoded import at_first_step
 from papers.provenance import describe_cpu, make_record, print_row, read_versions
 from papers.settings import RunSettings
 from papers.tables import summarise, write_metrics
@@ -270,20 +270,12 @@ def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
 
 
 def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) -> dict:
-    """How far a judge is to be trusted on the test split, in the form of metrics.json.
-
-    real_<label>: its accuracy. inception_score_<label>, conditional_entropy_<label> (nats): of real
-    examples, which no model can be expected to surpass; of labels whose classes are all there.
-    """
+    """How far a judge is to be trusted, as metrics.json: real_<label>, its accuracy on the test."""
     sampler, examples = judge_examples(dataset, "test", judge_settings(dataset, profile))
     frames, labels = show_judge(dataset, examples)
     figures = {}
     for label, probabilities in judge.probabilities(frames).items():
         figures[f"real_{label}"] = float((probabilities.argmax(1) == labels[label]).double().mean())
-        if len(labels[label].unique()) == len(judge.classes[label]):
-            scores = generation_scores(probabilities, labels[label])
-            for name in ("inception_score", "conditional_entropy"):
-                figures[f"{name}_{label}"] = scores[name]
     protocol: dict[str, object] = {"data": sampler.provenance, "split": "test", "seeds": [seed]}
     protocol |= {"examples": len(frames), "versions": read_versions()}
     return {"judge": summarise([figures]), "protocol": protocol}
