@@ -69,7 +69,8 @@ def read_prose(root):
     pages += [root / "README.md", root / "CONTRIBUTING.md"]
     texts = [page.read_text(encoding="utf-8") for page in pages if page.exists()]
     prose = "\n".join([*texts, *read_cells(root, "markdown")])
-    return prose, set(re.findall(r"[\w./-]+", " ".join(re.findall("```.*?```|`[^`\n]+`", prose))))
+    code = " ".join(re.findall(r"(?s:```.*?```)|`[^`\n]+`", prose))
+    return prose, set(re.findall(r"[\w./-]+", code))
 
 
 # ---- results
@@ -87,9 +88,8 @@ def read_claims(root):
             folder, part = run.rpartition("/")[0], run.partition("/")[0]
             beside = {figure.get(key) for figure in figures for key in ("run", "minus")}
             named |= {run} | {f"{folder}/{each}" for each in beside if isinstance(each, str)}
-            named |= {
-                f"{part}:{figure.get(key)}" for figure in figures for key in ("name", "chance")
-            }
+            for key in ("name", "chance"):
+                named |= {f"{part}:{figure[key]}" for figure in figures if key in figure}
             data.discard(run.split("/")[1])
     return named, data
 
@@ -109,7 +109,7 @@ class Results:
         listed = {self.name(path).rpartition("-seed")[0] for path in records}
         often = Counter(run.rpartition("/")[2] for run in listed)
         for path in records:
-            run, name = self.name(path).rpartition("-seed")[0], self.name(path)
+            name, run = self.name(path), self.name(path).rpartition("-seed")[0]
             last = run.rpartition("/")[2]
             if self.has(run) or self.has(name) or (last in self.words and often[last] == 1):
                 self.runs.add(run)
@@ -118,8 +118,6 @@ class Results:
             metrics, folder = json.loads(path.read_text()), self.name(path).rpartition("/")[0]
             if any(f"{folder}/{run}" in self.runs for run in metrics):
                 self.judges |= metrics.get("protocol", {}).get("judges", {}).keys()
-        opened = re.findall(r'load_judge\("(\w+)"\)', "\n".join(read_cells(root, "code")))
-        self.judges |= {f"judges/{data}/quick/judge-seed0" for data in opened}
         self.runs |= {judge.rpartition("-seed")[0] for judge in self.judges}
 
     def name(self, path):
@@ -150,10 +148,8 @@ class Results:
             entries = json.loads(path.read_text()).values()
             for name in set().union(*(entry.get("by_seed", ()) for entry in entries)):
                 spelt = {name, re.sub("_(low|high)$", "", name)}
-                is_claimed = (
-                    spelt & self.words or {f"{part}:{each}" for each in spelt} & self.claimed
-                )
-                if not is_claimed and not any(each.has(word) for each in readers for word in spelt):
+                named = spelt & self.words or {f"{part}:{each}" for each in spelt} & self.claimed
+                if not named and not any(each.has(word) for each in readers for word in spelt):
                     yield "figures", f"{part}: {name}"
 
     def sort_sections(self):
