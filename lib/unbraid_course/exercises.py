@@ -386,7 +386,8 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
     alike = [pair for pair in missed if pair.place == first.place]  # in other calls, too
     if not all(expectation.is_measure(pair.expected) for pair in alike):
         return ""
-    if is_rounded(as_array(first.expected), as_array(first.found), 0.46):
+    near = min(1, expectation.rounding / 0.005)  # answers with all digits are not guessed at
+    if is_rounded(as_array(first.expected), as_array(first.found), 0.46 * near):
         return f"{first.place}This is right but rounded too far: give one more decimal."
     if is_near(first.expected, first.found, 0, expectation.rounding):
         return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
@@ -394,14 +395,13 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
         return f"{first.call}These are the right values in another order."
     right = [as_array(pair.expected) for pair in alike]
     yours = [as_array(pair.found) for pair in alike]
-    share = min(0.005, expectation.rounding)
     with np.errstate(all="ignore"):
         for change, why in SLIPS:
             pairs_of_it = zip(map(change, right), yours, strict=True)
-            if all(is_near(*pair, 0.02, share) for pair in pairs_of_it):
+            if all(is_near(*pair, 0.02 * near, 0.005 * near) for pair in pairs_of_it):
                 return first.place + why
     one, two = (np.concatenate(list(map(np.ravel, side))) for side in (right, yours))
-    why = find_constant(one, two, share)
+    why = find_constant(one, two, 0.005 * near)
     return first.place + why if why else ""
 
 
