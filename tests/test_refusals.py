@@ -101,7 +101,6 @@ def answer(judge, found):
 
 FAULTS = (  # the field, and the call
     ("k", lambda: kraskov(X, Y, k=20)),
-    ("raw", lambda: kraskov(X, Y, raw="no")),
     ("shuffles", lambda: kraskov(X, Y, shuffles=1.5)),
     ("jitter", lambda: kraskov(X, Y, jitter=1e6)),
     ("x, y", lambda: kraskov(X, Y[:15])),
@@ -171,8 +170,8 @@ FAULTS = (  # the field, and the call
     ("p", lambda: dist.kl(WIDE, NARROW)),
     ("noise", lambda: WIDE.draw(torch.zeros(3, 3))),
     ("value", lambda: WIDE.log_prob(torch.zeros(2, 1))),
-    ("source", lambda: fetch.find("vowel")),
-    ("source", lambda: fetch.fetch("vowel")),
+    ("source", lambda: fetch.find("wether")),
+    ("source", lambda: fetch.fetch("wether")),
     ("only", lambda: fetch.verify("weather", ["weather.cvs"])),
     ("motion", lambda: DigitPaths(DIGITS, 32, 5, motion="spiral")),
     ("speeds", lambda: DigitPaths(DIGITS, 32, 5, speeds=(1.0,))),
