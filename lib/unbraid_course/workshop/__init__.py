@@ -299,8 +299,6 @@ def gaussian(*shape: int, shift: float = 0.0) -> tuple[Tensor, Tensor]:
 
 def with_gradients(found: Names, model: nn.Module | None = None, **inputs: Any) -> Names:
     """Arrays, and the gradients of each at a model's weights and at inputs, or pairs of them."""
-    if not torch.is_grad_enabled():
-        return found
     places: dict[str, Tensor] = {}
     for name, each in inputs.items():
         pair = [f"the mean of {name}", f"the log-variance of {name}"]
