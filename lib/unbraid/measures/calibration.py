@@ -171,7 +171,8 @@ def calibrate(
             found.append(read(steps.reshape(given.shape), labels))
         shape = len(LEVELS), draws
         curves[form] = np.reshape(planted, shape).mean(axis=1), np.reshape(found, shape)
-    share = weight[np.arange(len(weight)) if units is None else units].sum() / weight.sum()
+    read_off = slice(None) if units is None else np.asarray(units)
+    share = weight[read_off].sum() / weight.sum()
     entropy = entr(shares).sum() / np.log(2)
     name = "variance" if nats is None else "nats"
     return Calibration(curves, np.array(null), float(entropy), float(share), name)
