@@ -90,7 +90,6 @@ class RunSettings:
     evaluation_heads: int = 3  # trainings of each head that reads the codes of series
     evaluation_epochs: int = 0  # of each such training; 0: as the paper's
     evaluation_judge_size: int | None = None  # pixels of the judge, where not those of the run
-    evaluation_fresh_statistics: bool = False  # also with new means of batch normalisation
 
     options: dict[str, Any] = field(default_factory=dict)  # of the model, its bound and the loader
     given: tuple[str, ...] = RECORDED  # the names of what is not left to a default

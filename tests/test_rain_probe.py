@@ -61,7 +61,6 @@ def test_rain_is_found_where_the_code_holds_it(variable, alone, within):
     assert figures["wet_day_auroc_within_months"] == pytest.approx(within, abs=0.04)
     assert figures["wet_day_auroc_window"] == 1
     assert figures["wet_day_auroc_month"] == pytest.approx(0.63, abs=0.04)
-    assert figures["wet_day_auroc_shuffled"] <= figures["wet_day_auroc_shuffled_largest"]
     if variable == "month":
         assert figures["wet_day_auroc"] == pytest.approx(figures["wet_day_auroc_month"], abs=0.03)
 

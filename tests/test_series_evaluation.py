@@ -103,19 +103,6 @@ def evaluate(model, dataset, epochs, heads=1):
     return evaluation.evaluate(model, make_settings(dataset, epochs, heads), 0)
 
 
-@pytest.mark.parametrize("blind", [False, True])
-def test_classes_of_a_made_world(monkeypatch, blind):
-    make_world(
-        monkeypatch,
-        *(24, 6, 3),
-        season=lambda known, value: known,
-    )
-    figures, name = evaluate(Reader(6, blind), "weather", 8, heads=2), "season_accuracy"
-    assert figures[f"{name}_trivial"] == pytest.approx(1 / 3)
-    assert figures[f"{name}_logistic"] == 1  # The raw mean of variable 0 is the class.
-    assert figures[name] == pytest.approx(1 / 3) if blind else figures[name] > 0.8
-
-
 @pytest.mark.parametrize(
     ("section", "changes"),
     [
@@ -147,13 +134,12 @@ def test_the_window_holds_the_steps_that_the_static_code_reads(section, changes)
     assert (read[1].sum(1) == model.config.window).all()
 
 
-def test_events_of_a_made_world(monkeypatch):
-    """Death that the static code tells."""
+def test_events_and_classes_of_a_made_world(monkeypatch):
     make_stays(monkeypatch)
     figures = evaluate(Reader(4), "physionet", 20)
     assert figures["mortality_auprc_trivial"] == pytest.approx(0.25)
-    assert figures["mortality_auroc_trivial"] == 0.5 and figures["mortality_auroc"] > 0.95
-    assert figures["icu_accuracy"] > 0.9
+    assert figures["mortality_auroc_trivial"] == 0.5
+    assert figures["icu_accuracy_window"] == 1  # the raw mean of variable 0 is the class
 
 
 def test_the_value_of_a_day_is_told_better_than_by_a_constant(monkeypatch):
@@ -163,7 +149,7 @@ def test_the_value_of_a_day_is_told_better_than_by_a_constant(monkeypatch):
     trivial = figures[f"{name}_constant_mean"]
     assert trivial == pytest.approx(5 * math.sqrt(2 / math.pi), rel=0.1)  # mean of |5 N(0, 1)|
     assert figures[f"{name}_constant_low"] < figures[f"{name}_constant_high"] < 1.1 * trivial
-    assert figures[name] < 0.4 * trivial and figures[f"{name}_ridge"] < 0.1
+    assert figures[name] < 0.4 * trivial
 
 
 def test_a_constant_varies_with_the_months_that_it_is_the_mean_of():
@@ -214,12 +200,10 @@ def test_what_was_not_observed_is_left_out_of_codes_and_means():
     mask[0, 5:], mask[1, 3:9, 0] = False, False
     gaps = Sequences(frames * mask, mask=mask)
     assert series.encode_series(Reader(3), gaps)[2].tolist() == [2, 4]  # lengths
-    (raw,) = series.read_plainly(Reader(3), [gaps], series.downstream.EVENT, [])["logistic"]
+    (raw,) = series.read_plainly(Reader(3), [gaps], "logistic", [])
     assert torch.equal(raw[:, :4], torch.ones(2, 4))
     assert torch.equal(raw[:, 4], torch.tensor([5 / 12, 6 / 12]))
-    whole = series.read_plainly(Reader(3), [Sequences(frames)], series.downstream.EVENT, [])[
-        "logistic"
-    ]
+    whole = series.read_plainly(Reader(3), [Sequences(frames)], "logistic", [])
     assert whole[0].shape == (2, 4)
 
 
@@ -228,15 +212,14 @@ def test_the_mask_of_a_window_has_no_value_and_s_stands_beside_it():
     mask[0, :2, 0] = False
     gaps = Sequences(frames * mask, mask=mask)
     codes = torch.tensor([[7.0], [8.0]]), torch.zeros(2, 4, 1), torch.tensor([4, 4])
-    read = series.read_plainly(Reader(3), [gaps], series.downstream.CLASS, [codes])
-    assert torch.allclose(read["mask"][0], torch.tensor([[1 / 3, 1, 1, 1], [1, 1, 1, 1]]))
-    assert torch.equal(read["mask_static"][0], torch.cat([codes[0], read["mask"][0]], 1))
-    assert torch.equal(read["window_static"][0], torch.cat([codes[0], read["window"][0]], 1))
+
+    def read(data, name):
+        return series.read_plainly(Reader(3), [data], name, [codes])[0]
+
+    mask_read = read(gaps, "mask")
+    assert torch.allclose(mask_read, torch.tensor([[1 / 3, 1, 1, 1], [1, 1, 1, 1]]))
+    assert torch.equal(read(gaps, "mask_static"), torch.cat([codes[0], mask_read], 1))
     frames[1, 1], mask[1, 1] = 0, False
-    later = [Sequences(frames * mask, mask=mask)]
-    read = series.read_plainly(Reader(3), later, series.downstream.CLASS, [codes])
-    assert torch.equal(read["first_hour"][0], torch.tensor([[0.0, 1, 1, 1], [1, 1, 1, 1]]))
-    assert torch.allclose(read["means"][0], (frames * mask)[:, :3].mean(1))  # gaps are 0
-    assert "mask" not in series.read_plainly(
-        Reader(3), [Sequences(frames)], series.downstream.CLASS, [codes]
-    )
+    later = Sequences(frames * mask, mask=mask)
+    assert torch.equal(read(later, "first_hour"), torch.tensor([[0.0, 1, 1, 1], [1, 1, 1, 1]]))
+    assert torch.allclose(read(later, "means"), (frames * mask)[:, :3].mean(1))  # gaps are 0

@@ -239,6 +239,6 @@ def test_all_figures_of_a_model_of_clips(monkeypatch, test_clips):
     sizes = settings.RunSettings(**names, **counts)
     figures = evaluation.evaluate(Painter(), sizes, 0)
     assert all(map(math.isfinite, figures.values()))
-    assert figures["elbo_per_frame"] == -3 - 4 / T - 1 and figures["swap_hair"] == 1
+    assert figures["swap_hair"] == 1
     protocol = evaluation.describe_protocol(sizes)
     assert (protocol["data"], protocol["sequences"]) == ("a made world", 15 * 9)

@@ -103,7 +103,6 @@ def test_vectors_of_recordings_are_means_over_what_was_heard(splits):
 def test_a_model_that_takes_voices_apart_as_they_were_made(expected):
     figures = expected
     assert figures["eer_static"] < 0.02 and abs(figures["eer_dynamic"] - 0.5) < 0.1
-    assert (figures["elbo"], figures["kl_static"], figures["kl_dynamic"]) == (-60, 3, 7)
 
 
 def test_a_model_with_the_codes_exchanged_is_found_out(measure):

@@ -109,7 +109,7 @@ def test_candidates_that_are_nearer_are_counted():
 
 def test_a_right_painter_hits_every_frame():
     figures = transfer("right")
-    hits = ("pose_transfer_top1", "pose_transfer_both_top1", *LOOKS)
+    hits = ("pose_transfer_both_top1", *LOOKS)
     assert {figures[name] for name in hits} == {1}
 
 
@@ -117,7 +117,7 @@ def test_who_copies_keeps_the_donors_attributes_and_who_looks_away_hits_by_chanc
     copied = transfer("copy")
     assert {copied[name] for name in ("pose_transfer_both_top1", *LOOKS)} == {0}
     blind = transfer("blind")
-    assert blind["pose_transfer_top1"] == pytest.approx(1 / TIMES)
+    assert blind["pose_transfer_both_top1"] == pytest.approx(1 / TIMES)
     assert blind["transfer_hair"] == 1
 
 
@@ -143,16 +143,16 @@ def test_a_repainted_frame_is_right_where_looks_and_poses_add_up():
 @pytest.mark.parametrize("kind, coherence", [("right", 1), ("shifted", 2 / PEOPLE)])
 def test_grids_of_those_who_agree_and_those_who_do_not(kind, coherence):
     """Twelve people, each of whom begins in another of ten poses: at most two are in one. Whoever
-    wears the hair of another number is never seen in the own one."""
+    wears the trousers of another number is never seen in the own one."""
     sequences, count = world(), TIMES * PEOPLE
     codes = torch.stack([torch.arange(TIMES).repeat(PEOPLE), torch.zeros(count)], 1)
     worn = {name: sequences.labels[name].clone() for name in ATTRIBUTES}
-    worn["hair"][:3] += 6
+    worn["trousers"][:3] += 6
     others = torch.eye(PEOPLE), codes, 3, Reader(sequences), worn, seeded()
     figures = unordered.coherence(Painter(sequences, kind), *others)
     for name in ("grid_coherence", "grid_pose_coherence"):
         assert figures[name] == pytest.approx(coherence)
-    assert figures["grid_skin"] == 1 and figures["grid_hair"] == pytest.approx(9 / PEOPLE)
+    assert figures["grid_skin"] == 1 and figures["grid_trousers"] == pytest.approx(9 / PEOPLE)
     assert figures["grid_pose_coherence_chance"] < 1
 
 
@@ -160,10 +160,10 @@ def test_what_no_pose_of_a_grid_shows_has_no_figure(monkeypatch):
     sequences = world()
     codes = torch.stack([torch.arange(TIMES), torch.zeros(TIMES)], 1)
     others = torch.eye(PEOPLE), codes, 3, Reader(sequences), sequences.labels, seeded()
-    seen = {name: torch.full((TIMES,), name != "hair") for name in ATTRIBUTES}
+    seen = {name: torch.full((TIMES,), name != "trousers") for name in ATTRIBUTES}
     monkeypatch.setattr(unordered, "visible_attributes", lambda poses: seen)
     figures = unordered.coherence(Painter(sequences, "right"), *others)
-    assert "grid_hair" not in figures and figures["grid_skin"] == 1
+    assert "grid_trousers" not in figures and figures["grid_skin"] == 1
 
 
 # ---- sharpness
@@ -184,14 +184,13 @@ class Edges(nn.Module):
 
 
 @pytest.mark.parametrize("contrast", [1.0, 0.5])
-def test_half_the_contrast_has_half_the_gradient_and_a_quarter_of_the_squares(contrast):
-    """A black frame with one white pixel in each channel: of 3 squares, (1 - contrast)^2 each."""
+def test_half_the_contrast_has_half_the_gradient(contrast):
+    """A black frame with one white pixel in each channel."""
     frames = torch.zeros(PEOPLE, TIMES, 3, 8, 8)
     frames[..., 4, 4] = 1
     options = settings.RunSettings(length=4)
     figures = unordered.sharpness(Edges(contrast), Sequences(frames), options, 0)
     assert figures["reconstruct_gradient"] == pytest.approx(contrast)
-    assert figures["reconstruct_squared_error"] == pytest.approx(3 * (1 - contrast) ** 2)
 
 
 def test_steps_between_neighbours_are_counted_across_and_down():
@@ -200,21 +199,7 @@ def test_steps_between_neighbours_are_counted_across_and_down():
     assert unordered.mean_step(ramp + 2 * ramp.mT) == pytest.approx(0.3)
 
 
-# ---- the prior of z
-
-
-@pytest.mark.parametrize(
-    "kind, expected", [("same", 0), ("apart", math.log(8)), ("pairs", math.log(2))]
-)
-def test_how_far_the_prior_is_from_its_average(kind, expected):
-    """Eight priors that are the same, that do not overlap, or two groups of four: log 2."""
-    number = torch.arange(8.0)
-    place = {"same": 0 * number, "apart": 1000 * number, "pairs": 1000 * (number % 2)}[kind]
-    mean = torch.stack([place, torch.zeros(8)], 1)[:, None]
-    model = nn.Linear(1, 1)
-    model.dynamic_prior = lambda static: DiagonalGaussian(mean, torch.full_like(mean, -1.0))
-    figures = unordered.prior_from_average(model, torch.zeros(8, 3), 0)
-    assert figures["prior_from_average"] == pytest.approx(expected, abs=1e-6)
+# ---- the prior of d
 
 
 @pytest.mark.parametrize(("wide", "expected"), [(1e-3, 1 / TIMES), (1e3, 1 - 0.9**TIMES)])
@@ -270,23 +255,5 @@ def test_a_small_model_has_every_figure_of_characters(monkeypatch):
     monkeypatch.setattr(unordered, "open_judge", lambda *_: Reader(sequences))  # of 8 x 8 pixels
     figures = evaluation.evaluate(build(options, 0), options, 0)
     assert all(map(math.isfinite, figures.values()))
-    assert {"prior_from_average", "transfer_top", "grid_coherence"} <= figures.keys()
+    assert {"sampled_poses", "transfer_top", "grid_coherence"} <= figures.keys()
     assert 0 < figures["sampled_poses"] <= 1
-
-
-def test_photographs_are_encoded_one_by_one(monkeypatch):
-    """Three people in six photographs each, one of which was not observed."""
-    frames = torch.rand(3, 6, 1, 4, 4, generator=seeded(0))
-    mask = torch.ones(3, 6, dtype=torch.bool)
-    mask[0, 5] = False
-    labels = {"person": torch.arange(3), "pose": torch.arange(18).view(3, 6)}
-    people = Sequences(frames, labels, ("person",), ("pose",), mask=mask)
-    first_row = lambda people: people.frames[:, 0, 0, 0]  # noqa: E731 - of the first photograph
-    monkeypatch.setattr(unordered, "encode_all", lambda model, data: {"static": first_row(data)})
-    dynamic = torch.randn(3, 6, 2, generator=seeded(1))
-    monkeypatch.setattr(unordered, "dynamic_given", lambda *_: dynamic)
-    part = unordered.encode_photographs(None, people, 4, seeded())
-    assert torch.equal(part.codes["dynamic"], dynamic[mask])
-    assert torch.equal(part.codes["static"], frames[mask][:, 0, 0])
-    assert part.labels["person"].tolist() == 5 * [0] + 6 * [1] + 6 * [2]
-    assert torch.equal(part.labels["pose"], labels["pose"][mask])

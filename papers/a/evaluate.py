@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
 from unbraid.codes import batches
 from unbraid.data.sequences import Sequences
 from unbraid.measures.information import same_and_cross
@@ -25,7 +24,6 @@ from papers.datasets import Sampler, load_split, make_sampler
 from papers.encoded import Evaluation, Figures, seeded
 from papers.settings import RunSettings
 
-HORIZON = 20  # frames that factors are rolled forward
 LEAST_OWN, MOST_OTHER = 0.9, 0.1  # R2 of the places, for digits that count as separated
 TESTS = 10_000  # the seed of test sequences and of what is drawn after them, plus the run's
 
@@ -46,7 +44,7 @@ def evaluate_moving_digits(
     figures |= digit_information(draws, settings, seed)
     figures |= position_scores(scores.mean(-1))
     figures |= name_coordinates(scores, tuple(apart.positions))
-    return figures | motion_forecast(model, settings, seed)
+    return figures
 
 
 def evaluate_street(model: IndependentPrediction, settings: RunSettings, seed: int) -> Figures:
@@ -78,18 +76,13 @@ def load_moving_digits(settings: RunSettings, split: str, seed: int) -> Sequence
 def transition_bound(
     model: IndependentPrediction, test: Sequences, generator: torch.Generator
 ) -> Figures:
-    """Terms of the bound in nats, means over test sequences of one draw each; kl_first_frame is
-    that of the first frame against N(0, I), kl_per_transition the mean over the later ones."""
+    """The bound and its likelihood in nats a frame, means over test sequences of one draw each."""
     generator, rows = derived_generator(model, generator), []
     for batch in batches(model, test, SEQUENCES):
         bound = model.elbo(batch, generator)
-        # The model is a filter: the posterior of a first frame does not depend on later ones.
-        first = model.elbo(batch.frames[:, :1], generator)
-        kl, kl_first = (sum(each.kl.values(), torch.zeros(())) for each in (bound, first))
-        later = (kl - kl_first) / max(bound.length - 1, 1)
-        likelihood = bound.log_likelihood / bound.length
-        rows.append(torch.stack([bound.per_frame, likelihood, kl_first, later], 1))
-    names = ("elbo_per_frame", "log_likelihood_per_frame", "kl_first_frame", "kl_per_transition")
+        model.elbo(batch.frames[:, :1], generator)  # results/ was drawn after it
+        rows.append(torch.stack([bound.per_frame, bound.log_likelihood / bound.length], 1))
+    names = ("elbo_per_frame", "log_likelihood_per_frame")
     return dict(zip(names, torch.cat(rows).mean(0).tolist(), strict=True))
 
 
@@ -155,40 +148,6 @@ def name_coordinates(scores: np.ndarray, digits: Sequence[str]) -> Figures:
     for (factor, digit, coordinate), score in np.ndenumerate(scores):
         figures[f"r2_{factor}_{digits[digit]}_{'xy'[coordinate]}"] = float(score)
     return figures
-
-
-# ---- what is decoded of predicted factors
-
-
-def centroids(frames: Tensor) -> Tensor:
-    """The places x, y of both digits in pixels, (..., 2, 2), in frames (..., 3, H, W)."""
-    planes = frames[..., :2, :, :].clamp(min=0) + 1e-6  # in the dark the middle
-    weights = planes / planes.sum((-2, -1), keepdim=True)
-    x = (weights.sum(-2) * torch.arange(frames.shape[-1], device=frames.device)).sum(-1)
-    y = (weights.sum(-1) * torch.arange(frames.shape[-2], device=frames.device)).sum(-1)
-    return torch.stack([x, y], -1)
-
-
-@torch.no_grad()
-def forecast_errors(model: IndependentPrediction, frames: Tensor, seen: int) -> Tensor:
-    """Distances in pixels (B, digits) from the last frame's, rolled on after `seen` frames."""
-    latents = model.to_latents(model.encode(frames[:, :seen]))[:, -1]
-    for _ in range(frames.shape[1] - seen):
-        latents, _ = model.filter.predict(latents)
-    predicted = centroids(model.decoder(latents))
-    return (predicted - centroids(frames[:, -1])).norm(dim=-1)
-
-
-def motion_forecast(model: IndependentPrediction, settings: RunSettings, seed: int) -> Figures:
-    """forecast_error_20: mean distance in pixels between the centroids of the true and of the
-    decoded digits 20 frames after the last one seen, for the transitions' means, from half of the
-    test sequences."""
-    sampler = make_sampler(settings.replace(length=settings.length + HORIZON), "test")
-    sequences = sampler(settings.evaluation_sequences // 2, seeded(50_000 + seed))
-    errors = []
-    for batch in batches(model, sequences, SEQUENCES):
-        errors.append(forecast_errors(model, batch.frames, settings.length).cpu())
-    return {f"forecast_error_{HORIZON}": torch.cat(errors).mean().item()}
 
 
 MOVING = Evaluation(evaluate_moving_digits, load_moving_digits)

@@ -1,6 +1,5 @@
 """Paper B: digits whose order is lost, photographs of faces, and characters in all poses."""
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,7 +29,6 @@ from papers.judge import open_judge
 from papers.selections import PATH_LENGTH
 from papers.settings import RunSettings
 
-PRIOR_DRAWS = 64  # draws of d from each p(d | s)
 BOUND_SAMPLES = 4  # samples of each test sequence behind the bound
 CODES = 20_000  # the seed of what is drawn to be encoded, plus the run's
 MIDDLE = (0.025, 0.975)  # the grid covers the codes between these quantiles
@@ -55,24 +53,6 @@ def unordered_bound(
 
 
 @torch.no_grad()
-def prior_from_average(model: UnorderedFrames, static: Tensor, seed: int) -> Figures:
-    """prior_from_average: the mean over test sequences of KL(p(d | s) || average over all s) in
-    nats per frame, by draws of d. It is the information of d about s under the prior: 0 where
-    p(d | s) is the same for all s, at most the logarithm of their number."""
-    prior = model.dynamic_prior(static.to(device_of(model)))  # static: (M, D)
-    mean = prior.mean[:, 0].double().cpu()  # (M, d)
-    deviation = prior.standard_deviation[:, 0].double().cpu()
-    generator, values = encoded.seeded(40_000 + seed), []
-    for _ in range(PRIOR_DRAWS):
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-        d = mean + deviation * noise
-        densities = torch.distributions.Normal(mean, deviation).log_prob(d[:, None]).sum(-1)
-        own = densities.diagonal()  # log p(d_m | s_m); a row has those of all s
-        values.append(own - densities.logsumexp(1) + math.log(len(mean)))
-    return {"prior_from_average": float(torch.stack(values).mean())}
-
-
-@torch.no_grad()
 def sampled_poses(model: UnorderedFrames, read: Sequences, judge: FrameJudge, seed: int) -> Figures:
     """sampled_poses: of all poses, the share that the judge names in as many frames, decoded from
     one draw of s for each character and draws of d from p(d | s); a mean over characters. Were all
@@ -92,17 +72,11 @@ def sampled_poses(model: UnorderedFrames, read: Sequences, judge: FrameJudge, se
 def sharpness(model: UnorderedFrames, test: Sequences, settings: RunSettings, seed: int) -> Figures:
     """How sharp N frames of every test sequence come back from the means of their codes.
 
-    reconstruct_squared_error: of a frame, summed over its values. reconstruct_gradient: the mean
-    absolute difference of neighbouring pixels, across and down, of all decoded frames divided by
-    that of the true ones: 1 if they are as sharp, less if they are blurred."""
+    reconstruct_gradient: the mean absolute difference of neighbouring pixels, across and down, of
+    all decoded frames divided by that of the true ones: 1 if they are as sharp, less if blurred."""
     frames = draw_frames(test, settings.length, encoded.seeded(50_000 + seed))
     decoded, true = decode_all(model, encode_all(model, frames)), as_float(frames.frames)
-    squared = (decoded - true).square().flatten(2).sum(2)  # (B, N)
-    steps = [mean_step(decoded), mean_step(true)]
-    return {
-        "reconstruct_squared_error": float(squared.double().mean()),
-        "reconstruct_gradient": steps[0] / steps[1],
-    }
+    return {"reconstruct_gradient": mean_step(decoded) / mean_step(true)}
 
 
 def mean_step(frames: Tensor) -> float:
@@ -171,28 +145,7 @@ def position_probes(
 
 def evaluate_faces(model: UnorderedFrames, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of faces: unseen photographs of people whom training knows."""
-    people = [load_split(settings, split, seed) for split in ("train", "test")]
-    generator = encoded.seeded(CODES + seed)
-    lots = 11 * people[0].observed.numel() + 10 * people[1].observed.numel()
-    torch.rand(lots, generator=generator)  # results/ was drawn after them
-    codes = [encode_photographs(model, part, settings.length, generator) for part in people]
-    figures = unordered_bound(model, people[1], settings, seed)
-    return figures | encoded.code_probes(codes[0], codes[1], seed)
-
-
-def encode_photographs(
-    model: UnorderedFrames, people: Sequences, count: int, generator: torch.Generator
-) -> Encoded:
-    """All observed photographs one by one: s of each alone, d given s of `count` of its person."""
-    of_person = encode_all(model, draw_frames(people, count, generator))["static"]
-    frames, mask = as_float(people.frames), people.observed
-    person, _ = mask.nonzero(as_tuple=True)
-    labels = {name: people.labels[name][person] for name in people.static}
-    labels |= {name: people.labels[name][mask] for name in people.dynamic}
-    single = Sequences(frames[mask][:, None], labels, tuple(labels), (), people.split)
-    dynamic = dynamic_given(model, frames, of_person)[mask]
-    codes = {"static": encode_all(model, single)["static"], "dynamic": dynamic}
-    return Encoded(single, codes, labels)
+    return unordered_bound(model, load_split(settings, "test", seed), settings, seed)
 
 
 # ---- characters: the identity comes from one, the pose from another. The paper shows such pictures
@@ -216,7 +169,6 @@ def evaluate_characters(model: UnorderedFrames, settings: RunSettings, seed: int
     identities, points = static[: settings.evaluation_identities], settings.evaluation_grid
     worn = {name: test.labels[name][: len(identities)] for name in ATTRIBUTES}
     figures = unordered_bound(model, test, settings, seed)
-    figures |= prior_from_average(model, static, seed)
     figures |= sharpness(model, test, settings, seed)
     some = read.subset(slice(0, settings.evaluation_identities))
     figures |= sampled_poses(model, some, judge, seed)
@@ -238,14 +190,13 @@ def load_characters(settings: RunSettings, split: str, seed: int) -> Sequences:
 class Transfer:
     """Q frames decoded from the pose of a and the identity of b.
 
-    hits: whether b's true frame (Q,) is the nearest to what is decoded, of the frames of b
-    ("top1"), and of those of a and b ("both_top1").
+    hits: whether b's true frame (Q,) is the nearest to what is decoded, of the frames of a and b.
     """
 
     rows: Tensor  # (Q, 2) the numbers of a and of b among the sequences
     steps: Tensor  # (Q,) the number of a's frame
     dynamic: Tensor  # (Q, d) the codes of a's frames
-    hits: dict[str, Tensor]
+    hits: Tensor
     judged: dict[str, Tensor]  # classes (Q,) that the judge names
 
 
@@ -262,14 +213,12 @@ def transfer(
         frames_a, frames_b = as_float(sequences.frames[[a, b]])
         dynamic = dynamic_given(model, frames_a[None], static[a : a + 1])
         decoded = decode_all(model, {"static": static[b : b + 1], "dynamic": dynamic})[0]
-        hits = {}
-        for name, among in (("top1", frames_b), ("both_top1", torch.cat([frames_b, frames_a]))):
-            hits[name] = count_nearer(decoded, steps, among) == 0
+        hits = count_nearer(decoded, steps, torch.cat([frames_b, frames_a])) == 0
         rows = pairs[number].expand(len(steps), 2)
-        codes = {"rows": rows, "steps": steps, "dynamic": dynamic[0]}
-        parts.append((codes, hits, judge_classes(judge, decoded)))
-    codes, hits, judged = (concatenate(of) for of in zip(*parts, strict=True))
-    return Transfer(**codes, hits=hits, judged=judged)
+        codes = {"rows": rows, "steps": steps, "dynamic": dynamic[0], "hits": hits}
+        parts.append((codes, judge_classes(judge, decoded)))
+    codes, judged = (concatenate(of) for of in zip(*parts, strict=True))
+    return Transfer(**codes, judged=judged)
 
 
 def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
@@ -283,11 +232,9 @@ def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
 
 
 def transfers(transferred: Transfer, test: Sequences) -> Figures:
-    """pose_transfer_top1, pose_transfer_both_top1: shares of hits. transfer_<attribute>: share in
-    which the judge names b's, where the sheets have it."""
-    figures = {}
-    for name, hits in transferred.hits.items():
-        figures[f"pose_transfer_{name}"] = float(hits.double().mean())
+    """pose_transfer_both_top1: share of hits. transfer_<attribute>: share in which the judge names
+    b's, where the sheets have it."""
+    figures = {"pose_transfer_both_top1": float(transferred.hits.double().mean())}
     (a, b), labels = transferred.rows.T, test.labels
     pose = labels["pose"][a, transferred.steps]
     for name, is_visible in visible_attributes(test.classes["pose"]).items():
@@ -328,9 +275,9 @@ def coherence(
     """grid_coherence: one d for all identities, share whose judged action and direction are the
     commonest at this d, on a regular grid over the middle 95 % of the codes of test frames.
     grid_pose_coherence: the same of the judged pose. _chance: the grid shuffled for each identity.
-    grid_<attribute>: share of the grid in which the judge names what the identity wears, `worn`
-    (K,) by attribute, in all poses that it judges to have it; 1 / 6 by chance. Left out if the grid
-    has no such pose."""
+    grid_skin, grid_trousers: share of the grid in which the judge names what the identity wears,
+    `worn` (K,) by attribute, in all poses that it judges to have it; 1 / 6 by chance. Left out if
+    the grid has no such pose."""
     judged = judge_grids(model, static, grid_points(codes, points), judge)
     torch.randperm(len(codes), generator=generator)  # results/ was drawn after it
     motions = judged["action"] * len(judge.classes["direction"]) + judged["direction"]
@@ -339,7 +286,9 @@ def coherence(
     for name, classes in (("grid", motions), ("grid_pose", judged["pose"])):
         figures[f"{name}_coherence"] = agreement(classes)
         figures[f"{name}_coherence_chance"] = agreement(classes.gather(1, order))
-    for name, is_visible in visible_attributes(judge.classes["pose"]).items():
+    visible = visible_attributes(judge.classes["pose"])
+    for name in ("skin", "trousers"):
+        is_visible = visible[name]
         if len(right := (judged[name] == worn[name][:, None])[is_visible[judged["pose"]]]):
             figures[f"grid_{name}"] = float(right.double().mean())
     return figures

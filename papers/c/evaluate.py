@@ -6,18 +6,15 @@ direction, are read off its probabilities, because a direction that leaks is the
 wrong. On your own copy of MUG the expression is what changes, and the subject what stays.
 """
 
-import copy
 from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 from unbraid.checks import check_name
 from unbraid.codes import (
     as_float,
-    bound_per_frame,
     concatenate,
     decode_all,
     encode_all,
@@ -54,7 +51,11 @@ SHARES = {
     "action": (),
 }
 KEPT = ("hair", "skin", "subject")
-READ_OFF = ("action", "motion_action", "motion_direction", "hair", "expression", "subject")
+READ_OFF: dict[str, tuple[str, ...]] = {}
+READ_OFF["static"] = ("motion_action", "motion_direction", "hair", "expression", "subject")
+READ_OFF["dynamic"] = ("action", "motion_direction", "hair", "expression", "subject")
+READ_OFF["static_draw"] = READ_OFF["static"]
+READ_OFF["dynamic_draw"] = ("action", "hair", "expression", "subject")
 
 
 def evaluate_clips(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
@@ -65,13 +66,10 @@ def evaluate_clips(model: SequenceModel, settings: RunSettings, seed: int) -> Fi
     judge = open_judge(*find_judged(settings), classes=test.sequences.classes)
     labels = class_labels(test.sequences)
 
-    figures = bound_per_frame(model, [test.sequences], seed)
-    figures |= swaps(model, test, judge, labels, seed)
+    figures = swaps(model, test, judge, labels, seed)
     figures |= generations(model, test, judge, labels, seed)
     figures |= clip_probes(train, test, seed)
     figures |= draw_probes(model, train.sequences, test.sequences, seed)
-    if settings.evaluation_fresh_statistics:
-        figures |= fresh_statistics(model, train, test, seed)
     return figures
 
 
@@ -189,26 +187,7 @@ def judge_codes(model: SequenceModel, judge: FrameJudge, codes: Codes) -> dict[s
     return {name: seen.numpy() for name, seen in concatenate(parts).items()}
 
 
-# ---- further measures
-
-
-def fresh_statistics(model: SequenceModel, train: Encoded, test: Encoded, seed: int) -> Figures:
-    """fresh_swap_nearest: with the running statistics of 20 batches of 128 training clips."""
-    fresh = copy.deepcopy(model)
-    for layer in fresh.modules():
-        if isinstance(layer, _BatchNorm):
-            layer.reset_running_stats()
-            layer.momentum = None  # the mean over all batches
-    fresh.train()
-    generator = generator_for(fresh, 40_000 + seed)
-    with torch.no_grad():
-        for _ in range(20):
-            rows = torch.randint(len(train), (128,), generator=generator)
-            fresh.elbo(as_float(train.sequences.frames[rows]), generator)
-    again, donors = encode(fresh.eval(), test.sequences), random_donors(len(test), seed)
-    clips = true_swaps(test.sequences, donors)
-    frames = swap_static(fresh, again, donors)
-    return {"fresh_swap_nearest": share_nearest(frames, test.sequences, clips)}
+# ---- probes
 
 
 def draw_probes(model: SequenceModel, train: Sequences, test: Sequences, seed: int) -> Figures:
@@ -224,16 +203,14 @@ def draw_probes(model: SequenceModel, train: Sequences, test: Sequences, seed: i
 def clip_probes(train: Encoded, test: Encoded, seed: int, ending: str = "") -> Figures:
     """<code><ending>_probe_<label>: skill, 0 for the commonest class, of a linear probe of whole
     codes."""
-    codes = []
-    for part in (train, test):
-        codes.append({f"{name}{ending}": code.flatten(1) for name, code in part.codes.items()})
-    labels = [select_read(class_labels(part.sequences)) for part in (train, test)]
-    return encoded.name_skills(*codes, *labels, "linear", seed)
-
-
-def select_read(labels: ClassLabels) -> ClassLabels:
-    """The labels that probes read off codes."""
-    return {name: values for name, values in labels.items() if name in READ_OFF}
+    figures: Figures = {}
+    labels = [class_labels(part.sequences) for part in (train, test)]
+    for code in test.codes:
+        name = f"{code}{ending}"
+        codes = [{name: part.codes[code].flatten(1)} for part in (train, test)]
+        read = [{key: part[key] for key in READ_OFF[name] if key in part} for part in labels]
+        figures |= encoded.name_skills(*codes, *read, "linear", seed)
+    return figures
 
 
 CLIPS = Evaluation(evaluate_clips, load_clips)

@@ -4,9 +4,9 @@ The heads are those of `papers.c.downstream`. They read codes of a model whose t
 endings of figures say what predicts, or what it is given:
 
     <label>_<metric>           heads on means of the codes, labels and codes of the same days
-    <label>_<metric>_<model>   without codes: trivial, constant_mean, logistic, ridge, window,
-                               means, mask, first_hour
-    <label>_<metric>_mask_static, _window_static    of linear models that read s as well
+    <label>_<metric>_<model>   without codes: trivial, constant_mean, logistic, window, means,
+                               mask, first_hour
+    <label>_<metric>_mask_static                    of a linear model that reads s as well
     ..._low, ..._high          after a model that has no seeds, such as those without codes: the
                                limits of its 95 % interval, by a bootstrap of the test series
     <label>_mae_constant_low, _high      the 5th and 95th percentile of the error of a constant,
@@ -58,6 +58,13 @@ PAPERS = {  # what the papers report, with the training of the authors' code
     },
     "etth1": {"oil_temperature": replace(downstream.VALUE, equal=False, choose=False)},
 }
+READ = {
+    "season": ["window"],
+    "month": ["window"],
+    "mortality": ["logistic"],
+    "oil_temperature": [],
+}  # without codes
+READ["icu"] = ["window", "mask", "mask_static", "means", "first_hour"]
 SHIFT_DAYS = 14  # by which the published code shifts the series of etth1, and not their labels
 
 
@@ -67,8 +74,11 @@ def evaluate_series(model: SingleElement, settings: RunSettings, seed: int) -> F
     codes = [encode_series(model, split) for split in splits]
     for label, task in LABELS[settings.dataset].items():
         targets = [read_label(split, label) for split in splits]
-        readings = read_plainly(model, splits, task, codes)
-        found = downstream.predict(*plan_heads(settings, seed, task), targets, codes, readings)
+        readings = {name: read_plainly(model, splits, name, codes) for name in READ[label]}
+        if task.head is downstream.ValueHead:
+            found = downstream.predict(*plan_heads(settings, seed, task), targets, codes, {})
+        else:
+            found = downstream.fit_rivals(task, targets, readings)
         for metric, name in itertools.product(task.metrics, found.outputs):
             figure = f"{label}_{metric}" if name == "head" else f"{label}_{metric}_{name}"
             figures[figure] = found.score(metric, name)
@@ -175,28 +185,23 @@ def plan_heads(settings: RunSettings, seed: int, task: Task) -> tuple[Task, list
 
 
 def read_plainly(
-    model: SingleElement, splits: ListOf[Sequences], task: Task, codes: ListOf[Codes]
-) -> dict[str, list[Tensor]]:
-    """What linear models read of all series, by the names of the models."""
-    if task.head is downstream.ValueHead:
-        return {"ridge": [daily_mean(split.frames) for split in splits]}
-    whole = []
-    for split in splits:
-        whole.append(plain_means(split.frames, observed_values(split), split.mask is not None))
-    if task.head is downstream.EventHead:
-        return {"logistic": whole}
-    windows = [read_window(model, split) for split in splits]
-    readings = {"logistic": whole, "window": windows}
-    if splits[0].mask is not None:
-        masks = [window.chunk(2, 1)[1] for window in windows]
-        readings["mask"] = masks
-        pairs = [take_window(model, split) for split in splits]
-        readings["means"] = [frames.mean(1) for frames, _ in pairs]
-        readings["first_hour"] = [observed[:, 0].float() for _, observed in pairs]
-        for name, plain in {"mask_static": masks, "window_static": windows}.items():
-            both = zip(codes, plain, strict=True)
-            readings[name] = [torch.cat([code[0], numbers], 1) for code, numbers in both]
-    return readings
+    model: SingleElement, splits: ListOf[Sequences], name: str, codes: ListOf[Codes]
+) -> list[Tensor]:
+    """What the linear model of this name reads of all series."""
+    if name == "logistic":
+        return [plain_means(s.frames, observed_values(s), s.mask is not None) for s in splits]
+    if name == "window":
+        return [read_window(model, split) for split in splits]
+    pairs = [take_window(model, split) for split in splits]
+    if name == "means":
+        return [frames.mean(1) for frames, _ in pairs]
+    if name == "first_hour":
+        return [observed[:, 0].float() for _, observed in pairs]
+    masks = [read_window(model, split).chunk(2, 1)[1] for split in splits]
+    if name == "mask":
+        return masks
+    both = zip(codes, masks, strict=True)
+    return [torch.cat([code[0], numbers], 1) for code, numbers in both]
 
 
 def authors_protocol(model: PublishedSeries, settings: RunSettings, seed: int) -> Figures:
