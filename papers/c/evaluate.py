@@ -208,7 +208,8 @@ def clip_probes(train: Encoded, test: Encoded, seed: int, ending: str = "") -> F
     for code in test.codes:
         name = f"{code}{ending}"
         codes = [{name: part.codes[code].flatten(1)} for part in (train, test)]
-        read = [{key: part[key] for key in READ_OFF[name] if key in part} for part in labels]
+        names = sorted(labels[0].keys() & {*READ_OFF[name]})
+        read = [dict(zip(names, map(part.get, names), strict=True)) for part in labels]
         figures |= encoded.name_skills(*codes, *read, "linear", seed)
     return figures
 
