@@ -276,8 +276,10 @@ class Claim:
         measured = self.list_measured()
         if not measured:
             return self.size
-        count = max(len(figure.read_values()) for figure in measured)
-        text = f"{self.size}; {count} seeds" if count > 1 else f"{self.size}; *one seed*"
+        seeded = [figure for figure in measured if not figure.baseline] or measured
+        counts = sorted({len(figure.read_values()) for figure in seeded})
+        count = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        text = f"{self.size}; {count} seeds" if counts[-1] > 1 else f"{self.size}; *one seed*"
         shares = [f"{100 * share:.0f} %" for share in self.read_shares() if share < 1]
         if self.read_share() >= 1:
             text += ", all of the paper's length"
