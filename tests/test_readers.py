@@ -321,6 +321,13 @@ def find_unread(root):
     return {kind: sorted(names) for kind, names in unread.items() if names}
 
 
+def test_everything_has_a_reader():
+    lines = [f"{kind}: {name}" for kind, names in find_unread(ROOT).items() for name in names]
+    assert lines == [], "\n".join(
+        ["delete it, or let a page, a claim or a sentence read it", *lines]
+    )
+
+
 CELL = """
 from unbraid import records
 from unbraid.data import read
