@@ -236,6 +236,7 @@ def test_a_character_that_the_output_lacks_ends_nothing():
 
 def test_a_package_that_only_the_course_needs_is_named(call, monkeypatch):
     street.read_video.cache_clear()
+    street.find_ffmpeg.cache_clear()
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     code, printed = call("train", "independent", "--dataset", "street", *SMOKE)
     assert code == 1 and "needs the package imageio_ffmpeg; python -m pip install" in printed

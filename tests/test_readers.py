@@ -53,7 +53,7 @@ def is_text(node):
 
 def as_pattern(node):
     """The texts that an f-string may be, a group for each pair of braces."""
-    return "".join(re.escape(part.value) if is_text(part) else "(.+)" for part in node.values)
+    return "".join(re.escape(part.value) if is_text(part) else "(.*)" for part in node.values)
 
 
 def read_cells(root, kind):

@@ -190,13 +190,14 @@ def load_characters(settings: RunSettings, split: str, seed: int) -> Sequences:
 class Transfer:
     """Q frames decoded from the pose of a and the identity of b.
 
-    hits: whether b's true frame (Q,) is the nearest to what is decoded, of the frames of a and b.
+    hits: whether b's true frame (Q,) is the nearest to what is decoded, of the frames of b
+    ("top1"), and of those of a and b ("both_top1").
     """
 
     rows: Tensor  # (Q, 2) the numbers of a and of b among the sequences
     steps: Tensor  # (Q,) the number of a's frame
     dynamic: Tensor  # (Q, d) the codes of a's frames
-    hits: Tensor
+    hits: dict[str, Tensor]
     judged: dict[str, Tensor]  # classes (Q,) that the judge names
 
 
@@ -213,12 +214,14 @@ def transfer(
         frames_a, frames_b = as_float(sequences.frames[[a, b]])
         dynamic = dynamic_given(model, frames_a[None], static[a : a + 1])
         decoded = decode_all(model, {"static": static[b : b + 1], "dynamic": dynamic})[0]
-        hits = count_nearer(decoded, steps, torch.cat([frames_b, frames_a])) == 0
+        hits = {}
+        for name, among in (("top1", frames_b), ("both_top1", torch.cat([frames_b, frames_a]))):
+            hits[name] = count_nearer(decoded, steps, among) == 0
         rows = pairs[number].expand(len(steps), 2)
-        codes = {"rows": rows, "steps": steps, "dynamic": dynamic[0], "hits": hits}
-        parts.append((codes, judge_classes(judge, decoded)))
-    codes, judged = (concatenate(of) for of in zip(*parts, strict=True))
-    return Transfer(**codes, judged=judged)
+        codes = {"rows": rows, "steps": steps, "dynamic": dynamic[0]}
+        parts.append((codes, hits, judge_classes(judge, decoded)))
+    codes, hits, judged = (concatenate(of) for of in zip(*parts, strict=True))
+    return Transfer(**codes, hits=hits, judged=judged)
 
 
 def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
@@ -232,9 +235,11 @@ def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
 
 
 def transfers(transferred: Transfer, test: Sequences) -> Figures:
-    """pose_transfer_both_top1: share of hits. transfer_<attribute>: share in which the judge names
-    b's, where the sheets have it."""
-    figures = {"pose_transfer_both_top1": float(transferred.hits.double().mean())}
+    """pose_transfer_top1, pose_transfer_both_top1: shares of hits. transfer_<attribute>: share in
+    which the judge names b's, where the sheets have it."""
+    figures = {}
+    for name, hits in transferred.hits.items():
+        figures[f"pose_transfer_{name}"] = float(hits.double().mean())
     (a, b), labels = transferred.rows.T, test.labels
     pose = labels["pose"][a, transferred.steps]
     for name, is_visible in visible_attributes(test.classes["pose"]).items():
