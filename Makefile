@@ -37,6 +37,9 @@ MALLOC_MMAP_THRESHOLD_ ?= 1073741824
 MALLOC_TRIM_THRESHOLD_ ?= 2147483648
 MALLOC_TOP_PAD_ ?= 67108864
 export MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_ MALLOC_TOP_PAD_
+ifdef UNBRAID_MIRROR  # notebooks run in their own folder
+override export UNBRAID_MIRROR := $(abspath $(UNBRAID_MIRROR))
+endif
 
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
