@@ -124,8 +124,7 @@ class Figure:
         values = {seed: float(row[self.name]) for seed, row in by_seed.items() if self.name in row}
         if not values:
             found = f"{self.name} of {self.where}, found none"
-            remedy = "measure it with python -m papers evaluate"
-            raise ResultsError(f"claims.toml: expected {found}; {remedy}")
+            raise ResultsError(f"claims.toml: expected {found}; run: python -m papers evaluate")
         return values
 
     def read_mean(self) -> float:
@@ -134,16 +133,25 @@ class Figure:
 
     def read_interval(self) -> Interval:
         """The mean and its interval over seeds; of a baseline, which has none, over test items."""
-        if isinstance(self.minus, str) and self.minus:
-            other = replace(self, run=self.minus).place(self.run)
-            return difference_interval(self.read_values(), other.read_values())
         if self.minus:
-            other = replace(self, rows={**self.rows, **self.minus})
-            return difference_interval(self.read_values(), other.read_values())
+            return difference_interval(self.read_values(), self.read_others())
         if not self.baseline:
             return mean_interval([*self.read_values().values()])
         limits = [replace(self, name=f"{self.name}{end}") for end in ("", "_low", "_high")]
         return Interval(*(limit.read_mean() for limit in limits))
+
+    def read_others(self) -> dict[int, float]:
+        """Of a difference, the figure of each seed that is subtracted."""
+        if isinstance(self.minus, str):
+            return replace(self, run=self.minus).place(self.run).read_values()
+        return replace(self, rows={**self.rows, **self.minus}).read_values()
+
+    def count_compared(self) -> str:
+        """The seeds that `difference_interval` compares: "3 pairs", or "3 and 10 runs" by Welch."""
+        ours, others = self.read_values().keys(), self.read_others().keys()
+        if ours <= others or others <= ours:
+            return f"{len(ours & others)} pairs"
+        return f"{len(ours)} and {len(others)} runs"
 
     def find_chance(self) -> float:
         """What chance or a constant gets; a name is that of a figure of the run."""
@@ -158,6 +166,7 @@ class Claim:
 
     paper: str
     claim: str
+    found: str
     source: str
     size: str
     figures: Sequence[Figure] = ()
@@ -167,7 +176,6 @@ class Claim:
     length: int = 0
     needs: str = ""
     command: str = ""
-    remark: str = ""
     short: str = ""
 
     def list_measured(self) -> list[Figure]:
@@ -242,7 +250,8 @@ class Claim:
         """A figure's mean and 95 % interval over seeds, and the seeds where they are few and data
         and protocol are the paper's, those whose weights ship in bold.
 
-        Of a difference there is its interval, of a baseline that of the test set. Where runs ended
+        Seeds that are not shown are counted. Of a difference there is its interval with the seeds
+        that it compares, of a baseline that of the test set. Where runs ended
         in two states, how many are in the good one stands in place of a mean; other figures have
         their values by seed.
         """
@@ -250,26 +259,24 @@ class Claim:
         if figure.least is not None:
             return print_states(values, figure.least)
         if figure.baseline or figure.minus:
-            return print_limits(figure.read_interval(), figure.digits, figure.unit)
+            limits = print_limits(figure.read_interval(), figure.digits, figure.unit)
+            return f"{limits} ({figure.count_compared()})" if figure.minus else limits
         seeds = ", ".join(format_seeds(figure))
         if len(values) == 1 or len(set(self.list_states(figure.where))) == 2:
             return add_unit(seeds, figure.unit)
         mean = add_unit(format_mean(values, figure.digits), figure.unit)
-        is_shared = len(set(values)) == 1  # as a constant's, which has no seed
-        if is_shared or len(values) > (SEEDS if self.is_comparable() else 1):
+        if len(set(values)) == 1:  # as a constant's, which has no seed
             return mean
+        if len(values) > (SEEDS if self.is_comparable() else 1):
+            return f"{mean} (n = {len(values)})"
         return f"{mean} (seeds: {seeds})"
 
     def list_figures(self) -> list[tuple[str, str, str, str]]:
         """Each figure's title, our value, the paper's and the next best score; "" for none."""
         ours = {figure.title: self.format_figure(figure) for figure in self.list_measured()}
-        rows = [
+        return [
             (each.title, ours.get(each.title, ""), *each.list_published()) for each in self.figures
         ]
-        if self.remark:
-            title, _, value = self.remark.rpartition(": ")
-            rows.append((title, value, "", ""))
-        return rows
 
     def format_size(self) -> str:
         """Our runs' size, their seeds and, where it is known, the share of the paper's length."""
@@ -295,11 +302,10 @@ class Claim:
 
     def print_runs(self) -> str:
         """The size of our runs, the command that makes a missing one, and two further answers."""
+        is_missed = self.find_verdict() in MISSED
         lines = [
             f"Size: {self.format_size()}" if self.list_measured() else "",
-            f"At its size: `{self.command}`"
-            if self.command and self.find_verdict() in MISSED
-            else "",
+            f"At its size: `{self.command}`" if self.command and is_missed else "",
             self.print_next(),
             self.print_power(),
         ]
@@ -429,14 +435,19 @@ def find_shipped(run: str) -> dict[int, bool]:
 # ---- claims.toml
 
 
+def read_toml() -> dict[str, Any]:
+    """claims.toml as it stands; empty in a clone that has none."""
+    path = records.results().parent / "papers" / "claims.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def read_claims() -> dict[str, Claim]:
     """The claims of claims.toml by their names, such as "A1"; none in a clone that makes none.
 
     Raises `ResultsError` for an unknown entry.
     """
-    path, claims = records.results().parent / "papers" / "claims.toml", {}
-    text = path.read_text(encoding="utf-8") if path.exists() else "claim = {}"
-    for name, entry in tomllib.loads(text)["claim"].items():
+    claims = {}
+    for name, entry in read_toml().get("claim", {}).items():
         try:
             full = entry.pop("full", {})
             if full and is_measured(full["run"]):

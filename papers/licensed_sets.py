@@ -22,10 +22,10 @@ OWN = {
     "mug": ("UNBRAID_MUG", "lent on agreement: mug.ee.auth.gr/fed", "<subject>/<session, if any>/"
             "<expression>/<take>/*.jpg, whose names end in their number, 15 or more in a take"),
     "timit": ("UNBRAID_TIMIT", "sold: catalog.ldc.upenn.edu/LDC93S1",
-              "TRAIN/DR1 ... DR8/<speaker>/<sentence>.WAV and TEST/..., in capitals or not"),
+              "TRAIN/DR1 ... DR8/<speaker>/<sentence>.WAV and TEST/..., in capitals or not, "
+              "of 16000 samples per second in 1 channel"),
 }  # fmt: skip
 EXPRESSIONS = ("anger", "disgust", "happiness", "fear", "sadness", "surprise")
-REGIONS = tuple(f"DR{number}" for number in range(1, 9))
 # TIMIT's core test: two men and a woman of each region.
 CORE_TEST = """MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0
 MBPM0 MKLT0 FNLP0 MCMJ0 MJDH0 FMGD0 MGRT0 MNJM0 FDHC0 MJLN0 MPAM0 FMLD0"""
@@ -53,9 +53,9 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
         fifteen = sort_pictures(pictures)[start::stride][:15]
         clips.append((subject, EXPRESSIONS.index(expression), fifteen))
     subjects = tuple(sorted({subject for subject, _, _ in clips}))
-    check_layout("mug", len(subjects) > 1, f"takes in the folders {subjects}")
+    is_enough = len(subjects) > 1 and len(clips) >= 4  # for labels, and for two splits
+    check_layout("mug", is_enough, f"{len(clips)} takes in the folders {subjects}")
 
-    check_layout("mug", len(clips) >= 4, f"{len(clips)} sequences, too few for two splits")
     tests, train = np.split(np.random.default_rng(0).permutation(len(clips)), [len(clips) // 4])
     part = [clips[number] for number in sorted(tests if split == "test" else train)]
     people, expressions, paths = zip(*part, strict=True)
@@ -71,32 +71,27 @@ def load_timit(split: str = "train") -> Sequences:
     """TIMIT as paper C cuts it: chunks of 200 ms, each 20 spectra (N, 20, 201), see `speech.cut`.
 
     split: "train", the 462 speakers of TRAIN, or "test", the 24 of the core test. SA1 and SA2,
-    which all speakers say, are left out. Labels, static: speaker, sex, region, utterance, chunk.
+    which all speakers say, are left out. Labels, static: speaker, utterance, chunk.
     """
     check_name("split", split, ("train", "test"))
     # By part, region, speaker and name, because some copies hold each in two formats.
     sentences: dict[tuple[str, ...], Path] = {}
     for path in sorted(own_folder("timit").glob("**/*.[Ww][Aa][Vv]")):
         row = tuple(path.as_posix().upper().split(".WAV")[0].split("/")[-4:])
-        part, region, speaker, name = row
+        part, _, speaker, name = row
         is_wanted = part == "TRAIN" or (part == "TEST" and speaker in CORE_TEST.split())
-        if is_wanted and region in REGIONS and name not in ("SA1", "SA2"):
+        if is_wanted and name not in ("SA1", "SA2"):
             sentences.setdefault(row, path)
     # Both splits name the speakers of both, so that no number means two people.
     speakers = tuple(sorted({speaker for _, _, speaker, _ in sentences}))
     sentences = {row: path for row, path in sentences.items() if row[0] == split.upper()}
     check_layout("timit", bool(sentences), f"no sentence of {split.upper()}")
 
-    _, regions, voices, _ = zip(*sentences, strict=True)
-    labels = {
-        "speaker": torch.tensor([speakers.index(name) for name in voices]),
-        "sex": torch.tensor([int(name[0] == "M") for name in voices]),
-        "region": torch.tensor([REGIONS.index(name) for name in regions]),
-    }
-    classes = {"speaker": speakers, "sex": ("female", "male"), "region": REGIONS}
+    voices = torch.tensor([speakers.index(speaker) for _, _, speaker, _ in sentences])
     about = f"TIMIT (own copy), {split} split: {len(sentences)} utterances, recorded level"
     waveforms = [read_sentence(path) for path in sentences.values()]
-    return cut(Utterances(waveforms, labels, classes, 16_000, split, about))
+    names = {"speaker": speakers}
+    return cut(Utterances(waveforms, {"speaker": voices}, names, 16_000, split, about))
 
 
 def own_folder(name: str) -> Path:
@@ -130,17 +125,12 @@ def sort_pictures(paths: list[Path]) -> list[Path]:
 
 def read_sentence(path: Path) -> torch.Tensor:
     """The samples (N,) of a recording at 16 kHz."""
-    try:
-        import soundfile  # imported lazily, because only this function needs it
+    import soundfile  # imported lazily, because only this function needs it
 
-        samples, rate = soundfile.read(path, dtype="float32")
-        found = f"{rate} samples per second, {samples.shape}"
-        if rate == 16_000 and samples.ndim == 1 and len(samples):
-            return torch.from_numpy(samples)
-    except (ImportError, RuntimeError) as error:
-        found = str(error)
-    remedy = "python -m pip install soundfile, and use the files as they were published"
-    raise data_error(path, "16000 samples per second in 1 channel", found, remedy)
+    samples, rate = soundfile.read(path, dtype="float32")
+    is_published = rate == 16_000 and samples.ndim == 1 and len(samples) > 0
+    check_layout("timit", is_published, f"{path}: {rate} samples per second, {samples.shape}")
+    return torch.from_numpy(samples)
 
 
 def read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:

@@ -1,14 +1,14 @@
 """Pages made of results/: REPRODUCTION.md and results/README.md, and what other pages take of them.
 
-reproduction.md.j2 and results.md.j2 have their text, with helpers in place of numbers; claims.toml
-has the claims, found.md.j2 what we found for each, and in_short.md.j2 the sentences of README.md.
+reproduction.md.j2 and results.md.j2 have their text; claims.toml has the claims, what we found for
+each, and the sentences of README.md. In all of them helpers stand in place of numbers.
 """
 
 import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 from unbraid import files, records
 from unbraid.checks import ResultsError
 from unbraid.records import read_record
@@ -17,6 +17,7 @@ from papers import claims
 from papers.claims import MISSED, Claim, Figure, read_claims
 from papers.tables import format_mean, format_number, markdown_table, tabulate_metrics
 
+HERE = Path(__file__).parent
 FULL = "single_element/sprites/full/published-seed0"
 BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # of README.md, between marks
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -94,32 +95,30 @@ HELPERS = {
     "states": show_states,
     "all_but": show_all_but,
     "limits": show_limits,
+    "table": show_table,
 }
 
 
-def fill(template: str, **names: Any) -> str:
-    """A template of this folder with these names; one that it does not know is an error."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.get_template(template).render(names)
+TEMPLATES = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+
+
+def fill(text: str, **names: Any) -> str:
+    """A template with the helpers and these names; one that it does not know is an error."""
+    return TEMPLATES.from_string(text).render(HELPERS | names)
 
 
 # ---- claims
 
 
 def render_reproduction() -> str:
-    """REPRODUCTION.md, from its templates, the claims and results/."""
+    """REPRODUCTION.md, from its template, the claims and results/."""
     named = read_claims()
     runs = claims.list_runs(named.values())
-    found = dict(re.findall(r"^(\w+): (.*)$", fill("found.md.j2", **HELPERS), re.MULTILINE))
-    if missing := sorted(named.keys() - found.keys()):
-        line = f"{missing[0]}: what we found"
-        raise ValueError(f"papers/found.md.j2: expected a line `{line}`, found none")
     groups = {name: find_group(claim) for name, claim in named.items()}
 
     def render_entries(group: str) -> str:
         names = [name for name in named if groups[name] == group]
-        return "\n\n".join(render_entry(name, named[name], found[name]) for name in names)
+        return "\n\n".join(render_entry(name, named[name]) for name in names)
 
     def render_cell(paper: str, group: str) -> str:
         here: dict[str, list[str]] = {}
@@ -129,14 +128,13 @@ def render_reproduction() -> str:
         return "<br>".join(kind + ", ".join(each) for kind, each in here.items()) or "–"
 
     return fill(
-        "reproduction.md.j2",
+        (HERE / "reproduction.md.j2").read_text(encoding="utf-8"),
         claims=named,
         cell=render_cell,
         entries=render_entries,
         runs=len(runs),
         shipped=sum(runs.values()),
         c=read_record(FULL),
-        **HELPERS,
     )
 
 
@@ -156,12 +154,12 @@ def label(claim: Claim) -> str:
     return "needs a GPU: " if group == "open" and claim.command.startswith("make gpu") else ""
 
 
-def render_entry(name: str, claim: Claim, found: str) -> str:
+def render_entry(name: str, claim: Claim) -> str:
     """A claim with its source and verdict, what we found, its figures in a table, and our runs.
 
     The table has no column for what no figure of the claim has.
     """
-    found = "These are the numbers of the full run." if claim.is_full else found
+    found = "These are the numbers of the full run." if claim.is_full else fill(claim.found)
     text = f"### {name}\n\n**{claim.claim}** ({claim.format_source()}) *{claim.print_verdict()}*"
     rows = claim.list_figures()
     if not rows:
@@ -179,7 +177,7 @@ def render_readme() -> str:
     """
     path = records.results().parent / "README.md"
     text = path.read_text(encoding="utf-8")
-    block = fill("in_short.md.j2", **HELPERS)
+    block = fill(claims.read_toml()["readme"]["text"])
     readme, count = re.subn(BLOCK, lambda _: block, text, count=1, flags=re.DOTALL)
     if not count:
         raise ResultsError(f"{path}: expected the block {BLOCK}, found none; put both lines there")
@@ -192,7 +190,8 @@ def render_readme() -> str:
 def render_pages() -> dict[Path, str]:
     """The pages with tables: results/README.md and, if there are claims, those that show them."""
     root = records.results().parent
-    pages = {records.results() / "README.md": fill("results.md.j2", table=show_table)}
+    tables = (HERE / "results.md.j2").read_text(encoding="utf-8")
+    pages = {records.results() / "README.md": fill(tables)}
     if read_claims():
         pages[root / "REPRODUCTION.md"] = render_reproduction()
         pages[root / "README.md"] = render_readme()

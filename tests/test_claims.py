@@ -3,6 +3,7 @@
 import copy
 import itertools
 import re
+from dataclasses import replace
 from math import nan
 
 import pytest
@@ -17,6 +18,7 @@ from papers import claims, pages
 ENTRY = {
     "paper": "A",
     "claim": "c",
+    "found": "We see.",
     "source": "Table 1",
     "size": "its own",
     "run": "toy/data/full/toy",
@@ -151,11 +153,11 @@ def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(
     assert show_ours(shared) == ["0.50"]
     assert shared.format_source() == "Table 1; our bar 0.4"
     many = toy([0.5, 0.6, 0.7, 0.8], figure={"bar": 0.4})
-    assert show_ours(many) == ["0.65 ± 0.21"]
+    assert show_ours(many) == ["0.65 ± 0.21 (n = 4)"]
     two = toy([0.4, None, 0.6], figure={"bar": 0.4})  # 12.71 standard errors of .1
     assert show_ours(two) == ["0.50 ± 1.27 (seeds: **0.40**, 0.60)"]
-    once = toy([0.5], remark="chance: so", figure={"bar": 0.4})
-    assert show_ours(once) == ["**0.50**", "so"]
+    once = toy([0.5], figure={"bar": 0.4})
+    assert show_ours(once) == ["**0.50**"]
     assert once.format_size() == "its own; *one seed*, all of the paper's length"
 
 
@@ -286,11 +288,40 @@ def test_two_rows_are_compared_by_the_interval_of_their_difference(toy, rows, tm
     metrics["other"] = {"by_seed": {"score": [0.0, 0.31, 0.79]}}
     metrics["protocol"]["weights"]["other"] = metrics["protocol"]["weights"]["toy"]
     records.write_json(path, metrics)
-    assert show_ours(claim) == ["0.10 [0.08 to 0.12]"]
+    assert show_ours(claim) == ["0.10 [0.08 to 0.12] (3 pairs)"]
     assert pages.show_limits("toy/data/full/toy", "score", minus="other") == "0.10 [0.08 to 0.12]"
     rows([{"v": v, "seed": seed, "x": v * seed} for v in (1, 2) for seed in range(3)])
     shown = pages.show_limits("toy.csv", "x", rows={"v": 2}, minus={"v": 1})
     assert shown == "1.00 [−1.48 to 3.48]"
+
+
+@pytest.mark.parametrize(
+    "seeds, others, counted",
+    (
+        (range(10), range(3), "3 pairs"),  # as of B3, whose rows have 10 runs and 3
+        (range(2, 5), range(10), "3 pairs"),
+        (range(3), range(1, 4), "3 and 3 runs"),
+    ),
+)
+def test_a_difference_says_how_many_runs_it_compares(rows, toy, seeds, others, counted):
+    drawn = [(1, seed) for seed in seeds] + [(2, seed) for seed in others]
+    rows([{"v": v, "seed": seed, "x": v + 0.1 * seed} for v, seed in drawn])
+    figure = claims.Figure("a", "x", table="toy.csv", rows={"v": 1}, minus={"v": 2})
+    assert show_ours(toy([0.5], run="", figures=[figure]))[0].endswith(f"] ({counted})")
+
+
+def test_every_row_of_runs_and_every_difference_says_its_n():
+    """As they stand in the clone: seeds are listed, counted, or one."""
+    for name, claim in claims.read_claims().items():
+        for figure in claim.list_measured():
+            values, shown = figure.read_values(), claim.format_figure(figure)
+            if figure.minus:
+                assert re.search(r"\((\d+ pairs|\d+ and \d+ runs)\)", shown), (name, shown)
+            elif not figure.baseline and len(set(values.values())) > 1:
+                listed = shown.rpartition("seeds: ")[2].count(",") + 1
+                counts = re.findall(r"n = (\d+)|of (\d+) \(", shown)
+                count = int("".join(counts[0])) if counts else listed
+                assert count == len(values), (name, shown)
 
 
 def test_runs_are_counted_by_what_they_have_found(toy, rows):
@@ -318,14 +349,19 @@ def test_templates_show_figures_as_they_are(toy):
     assert pages.show_share(run, 400) == "25 %"
     assert pages.show_all_but(run, "score", 2000) == "all but one of 2,000"
     with pytest.raises(UndefinedError):
-        pages.fill("results.md.j2")
+        pages.fill("{{ unknown }}")
 
 
-def test_an_unknown_entry_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("entry, named", (("x = 1", "'x'"), ('size = "s"', "'found'")))
+def test_an_unknown_entry_and_a_claim_without_findings_are_refused(
+    entry, named, tmp_path, monkeypatch
+):
     monkeypatch.setattr(claims.records, "results", lambda: tmp_path / "results")
     (tmp_path / "papers").mkdir()
-    (tmp_path / "papers" / "claims.toml").write_text('[claim.A1]\nclaim = "c"\nx = 1\n')
-    with pytest.raises(ResultsError, match="claims.toml, A1: .*x"):
+    (tmp_path / "papers" / "claims.toml").write_text(
+        f'[claim.A1]\nclaim = "c"\nsource = "s"\n{entry}\n'
+    )
+    with pytest.raises(ResultsError, match=f"claims.toml, A1: .*{named}"):
         claims.read_claims()
 
 
@@ -364,39 +400,6 @@ def test_no_mean_of_a_share_has_an_interval_beyond_all_or_nothing():
                 assert found.low >= -0.02 and found.high <= 1.02, (name, figure.title)
 
 
-def test_reproduction_has_a_sentence_and_the_numbers_of_every_claim():
-    """As it stands in the clone: each claim once in the first table and once in its section."""
-    page = (records.results().parent / "REPRODUCTION.md").read_text(encoding="utf-8")
-    named, groups = claims.read_claims(), ("decided", "smaller", "open")
-    rows = re.findall(r"^\| \*\*(\w)\*\*, (.*) \|$", page, re.MULTILINE)
-    for paper, row in rows:
-        for group, cell in zip(groups, row.split(" | ")[1:], strict=True):
-            here = {name for name, c in named.items() if (name[0], find(c)) == (paper, group)}
-            assert set(re.findall(r"\[(\w\d+)\]\(#", cell)) == here
-    sections = page.split("\n## ")[1:4]
-    for name, claim in named.items():
-        section = sections[groups.index(find(claim))]
-        part = section.partition(f"\n### {name}\n\n")[2].partition("\n### ")[0]
-        assert part.startswith(f"**{claim.claim}** ({claim.format_source()}) *")
-        result = part.split("\n\n")[1]
-        assert len(result) > 20 or (result, claim.find_verdict()) == (
-            "We have no run.",
-            "not tried",
-        )
-        for _title, *values in claim.list_figures():
-            assert all(f"| {value} |" in part for value in values if value)
-
-
-def find(claim):
-    return pages.find_group(claim)
-
-
-def test_a_claim_about_which_we_say_nothing_is_named(monkeypatch):
-    monkeypatch.setattr(pages, "fill", lambda template, **names: "")
-    with pytest.raises(ValueError, match="found.md.j2: expected a line `A1: "):
-        pages.render_reproduction()
-
-
 def test_readme_says_what_each_paper_does_in_60_words_and_what_is_undecided():
     (block,) = re.findall(pages.BLOCK, pages.render_readme(), flags=re.DOTALL)
     papers = {claim.paper for claim in claims.read_claims().values()}
@@ -408,7 +411,7 @@ def test_readme_says_what_each_paper_does_in_60_words_and_what_is_undecided():
 
 
 def test_a_claim_stands_in_the_column_of_its_verdict(toy):
-    assert [*map(find, (toy([0.5] * 3), toy([0.9] * 3), toy([0.5], run=QUICK)))] == [
+    assert [*map(pages.find_group, (toy([0.5] * 3), toy([0.9] * 3), toy([0.5], run=QUICK)))] == [
         "decided",
         "decided",
         "open",
@@ -416,37 +419,10 @@ def test_a_claim_stands_in_the_column_of_its_verdict(toy):
     assert pages.label(toy([0.5] * 3)) == "**hold:** " and pages.label(toy([0.9] * 3)) == "do not: "
     assert pages.label(toy([0.5], run=QUICK, command="make gpu")) == "needs a GPU: "
     other = toy([0.5], data="others")
-    assert find(other) == "smaller" and pages.label(other) == ""
+    assert pages.find_group(other) == "smaller" and pages.label(other) == ""
 
 
-def test_the_numbers_of_a_claim_have_no_empty_column(toy):
-    figures = [
-        claims.Figure("a", "score", published=0.4, unit="bits"),
-        claims.Figure("b", "other", better="higher", next=0.3),
-    ]
-    claim = toy([0.5] * 3, 70, figures=figures, remark="chance: 0.1")
-    assert pages.render_entry("A1", claim, "We see.").splitlines() == [
-        "### A1",
-        "",
-        "**c** (Table 1) *Not reproduced.*",
-        "",
-        "We see.",
-        "",
-        "| figure | ours | paper | next best |",
-        "|---|---|---|---|",
-        "| a | 0.50 bits | 0.40 bits |  |",
-        "| b | 0.50 |  | 0.30 |",
-        "| chance | 0.1 |  |  |",
-        "",
-        claim.print_runs(),
-    ]
-    alone = pages.render_entry("A1", toy([0.5], figure={"bar": 0.4}), "")
-    assert "| figure | ours |\n|---|---|\n| score | **0.50** |" in alone
-    untried = pages.render_entry("A1", toy([0.5], run="", size="–", figures=[]), "None.")
-    assert untried.splitlines()[2:] == ["**c** (Table 1) *Not tried.*", "", "None."]
-
-
-# ---- what found.md.j2 and reproduction.md.j2 say in words, or in numbers without a helper
+# ---- what claims.toml and reproduction.md.j2 say in words, or in numbers without a helper
 
 
 def read(name):
@@ -467,6 +443,10 @@ def test_what_we_found_is_true_where_it_names_no_number():
     assert all(each.low < 0 < each.high for each in differences)
     early, late, *circling = read("A6")[2]
     assert early.high < 0 < late.low and all(each.high < 0 for each in circling)
+    bouncing = named["A6"].list_measured()[0]
+    for update in (100, 200, 400):  # "lower until 700 updates"
+        rows = bouncing.rows | {"update": update}
+        assert replace(bouncing, rows=rows).read_interval().mean < 0
     _, _, (_, second, fourth, *_) = read("A7")
     assert fourth.mean >= second.mean
     assert all(each.low < 0 < each.high for each in read("B3")[2][4:])
@@ -497,7 +477,7 @@ def test_the_ward_is_reproduced_alone_and_the_mask_is_better():
     assert by_name["icu_accuracy_mask"].low > accuracy  # so README's words
     labels = zip(*(POSE_LABELS[name].tolist() for name in ("action", "direction")), strict=True)
     motions = len(set(labels))
-    assert named["B2"].remark == f"chance, a guess among the {motions} motions: {1 / motions:.2f}"
+    assert f"guessing would give {100 / motions:.0f} %" in named["B2"].found
 
 
 def test_numbers_of_the_text_are_those_of_results(root):

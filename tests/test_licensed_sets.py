@@ -1,5 +1,7 @@
 """Own copies: made trees like MUG and TIMIT; what is read, measured and refused."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.io.wavfile
@@ -37,11 +39,9 @@ def draw(folder, count, colour, name="{:05d}.jpg"):
 
 def make_faces(copy, people=3, counts=None, **more):
     """MUG's layout: so many subjects in six expressions, two takes of 15 pictures each."""
-    for person in range(people):
-        for number, expression in enumerate(EXPRESSIONS):
-            for take in range(2):
-                folder = copy / f"{person:03d}" / expression / f"take{take:03d}"
-                draw(folder, (counts or {}).get((person, number), 15), (person, number), **more)
+    for person, number, take in itertools.product(range(people), range(6), range(2)):
+        folder = copy / f"{person:03d}" / EXPRESSIONS[number] / f"take{take:03d}"
+        draw(folder, (counts or {}).get((person, number), 15), (person, number), **more)
 
 
 def make_voices(copy, rate=16_000):
@@ -83,8 +83,6 @@ def test_timit_splits_by_speaker_and_leaves_out_what_all_say(copy):
     assert train.frames.shape == test.frames.shape == (2 * 2 * 3, 20, 201)
     assert train.labels["speaker"].unique().tolist() == [0, 2]
     assert test.labels["speaker"].unique().tolist() == [1, 3]
-    assert test.labels["region"].unique().tolist() == [0, 7]
-    assert test.labels["sex"].unique().tolist() == [0, 1]
     make_voices(copy / "a slow copy", rate=8000)  # it is read first
     with pytest.raises(DataError, match="8000 samples per second"):
         load("timit")
