@@ -56,9 +56,7 @@ def lay_out(root: Path, desk: Path | None = None, outputs: bool = False) -> list
         for notebook, read in progress_bar(reads.items(), f"copying to {place.name}"):
             course = read(notebook) if outputs else clear(read(notebook))
             if said := bring(course, place, notebook.name):
-                lines.append(
-                    f"{(place / notebook.name).relative_to(desk or root / 'mine')}: {said}"
-                )
+                lines.append(f"{(place / notebook.name).relative_to(desk)}: {said}")
     return lines
 
 

@@ -190,14 +190,14 @@ def read_plainly(
     """What the linear model of this name reads of all series."""
     if name == "logistic":
         return [plain_means(s.frames, observed_values(s), s.mask is not None) for s in splits]
-    if name == "window":
-        return [read_window(model, split) for split in splits]
-    pairs = [take_window(model, split) for split in splits]
     if name == "means":
-        return [frames.mean(1) for frames, _ in pairs]
+        return [take_window(model, split)[0].mean(1) for split in splits]
     if name == "first_hour":
-        return [observed[:, 0].float() for _, observed in pairs]
-    masks = [read_window(model, split).chunk(2, 1)[1] for split in splits]
+        return [take_window(model, split)[1][:, 0].float() for split in splits]
+    windows = [read_window(model, split) for split in splits]
+    if name == "window":
+        return windows
+    masks = [window.chunk(2, 1)[1] for window in windows]
     if name == "mask":
         return masks
     both = zip(codes, masks, strict=True)

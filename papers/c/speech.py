@@ -14,7 +14,7 @@ from torch import Tensor
 from unbraid.codes import encode_all, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale
-from unbraid.models.base import Codes, SequenceModel
+from unbraid.models.base import SequenceModel
 
 from papers.datasets import load as load_dataset
 from papers.encoded import Evaluation, Figures
@@ -26,11 +26,8 @@ DECIMALS = 12  # equal vectors must tie, in whatever order the products in their
 
 @dataclass(frozen=True)
 class Recordings:
-    """The codes of U recordings, which consist of N chunks; all tensors are on the CPU."""
+    """The codes of U recordings; all tensors are on the CPU."""
 
-    chunks: Sequences  # as the model reads them
-    codes: Codes  # the means of each chunk's codes, static (N, D), dynamic (N, W, d)
-    utterance: Tensor  # (N,) the number of the recording of a chunk, 0 ... U - 1
     vectors: dict[str, Tensor]  # (U, ...) of each recording, by code
     labels: dict[str, Tensor]  # (U,) by name
 
@@ -63,18 +60,18 @@ def collect_recordings(model: SequenceModel, sequences: Sequences, seed: int) ->
     """Encode all chunks and average their codes over each recording."""
     # A last chunk may end before the centre of its first spectrum.
     chunks = sequences.subset(sequences.observed.any(1))
-    codes = encode_all(model, chunks, size=CHUNKS)
+    static = encode_all(model, chunks, size=CHUNKS)["static"]
     drawn = encode_all(model, chunks, generator_for(model, seed), CHUNKS)["dynamic"]
     steps = chunks.observed.unflatten(1, (drawn.shape[1], -1)).any(2)
     numbers = chunks.labels["utterance"].numpy()
     _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
     utterance = torch.from_numpy(inverse)
     vectors = {
-        "static": utterance_means(codes["static"], utterance),
+        "static": utterance_means(static, utterance),
         "dynamic": utterance_means(drawn, utterance, steps),
     }
     labels = {name: chunks.labels[name][first] for name in chunks.classes}
-    return Recordings(chunks, codes, utterance, vectors, labels)
+    return Recordings(vectors, labels)
 
 
 def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = None) -> Tensor:
