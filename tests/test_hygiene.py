@@ -92,6 +92,8 @@ def test_it_names_no_path_of_a_machine(path):
 @each_notebook
 def test_every_figure_has_an_alternative_text(path):
     assert [cell.source for cell in code_cells(path) if "" in alt_texts(cell)] == []
+    named = {cell.id for cell in code_cells(path) if not re.fullmatch("[0-9a-f]{12}", cell.id)}
+    assert named <= files.read_facts(path).get("alt", {}).keys()
 
 
 @each_notebook

@@ -16,6 +16,7 @@ from unbraid.files import write_atomically
 ROOT = Path(__file__).resolve().parents[1]  # the clone
 MARK = ".unbraid"  # in a folder whose notebooks and pages the commands wrote, and may replace
 KEPT_METADATA = ("tags", "jupyter", "slide", "workshop")  # of a cell, written by hand
+FIGURE = re.compile(r'"\d\d\.([a-z]\w*)"')  # its key in NN.toml, which becomes its cell's id
 PARTS = {  # the course in its order of reading: first the chapters, then what uses them
     "Foundations": "00 01 02 03 04",
     "A · independent prediction": "10 11 12 13 15",
@@ -136,7 +137,8 @@ def normalise(book: NotebookNode) -> NotebookNode:
         cell.metadata = nbformat.from_dict(kept)
         seen[cell.source] = seen.get(cell.source, 0) + 1
         identity = f"{cell.cell_type} {seen[cell.source]} {cell.source}"
-        cell.id = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        figure = cell.cell_type == "code" and "guess" not in tags(cell) and FIGURE.search(cell.source)
+        cell.id = figure[1] if figure else hashlib.sha256(identity.encode()).hexdigest()[:12]
         if cell.cell_type == "code":
             # A cell that has never run keeps no number, so that the tests see it.
             has_run = bool(cell.source.strip()) and cell.execution_count is not None
