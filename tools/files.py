@@ -137,7 +137,9 @@ def normalise(book: NotebookNode) -> NotebookNode:
         cell.metadata = nbformat.from_dict(kept)
         seen[cell.source] = seen.get(cell.source, 0) + 1
         identity = f"{cell.cell_type} {seen[cell.source]} {cell.source}"
-        figure = cell.cell_type == "code" and "guess" not in tags(cell) and FIGURE.search(cell.source)
+        figure = (
+            cell.cell_type == "code" and "guess" not in tags(cell) and FIGURE.search(cell.source)
+        )
         cell.id = figure[1] if figure else hashlib.sha256(identity.encode()).hexdigest()[:12]
         if cell.cell_type == "code":
             # A cell that has never run keeps no number, so that the tests see it.
