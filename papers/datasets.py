@@ -28,7 +28,7 @@ from unbraid.data.sprites import ATTRIBUTES
 
 from papers import licensed_sets
 from papers.selections import PATH_LENGTH, DigitPaths, withhold
-from papers.settings import RunSettings
+from papers.settings import RunSettings, at_smoke
 
 
 def load_spoken_digits(split: str = "train", scaled: bool = False) -> Sequences:
@@ -44,6 +44,8 @@ def load_spoken_digits(split: str = "train", scaled: bool = False) -> Sequences:
     return speech.SpectrumScale.fit(train).transform(chunks)
 
 
+# Of sprites, whose clips probes learn from, and all is measured on; at smoke and else.
+CHARACTERS = {"train": (60, 333), "test": (24, 296)}
 LOADERS: dict[str, Callable[..., Sequences]] = {
     "sprites": sprites.load,
     "sprites_poses": sprites.load_poses,
@@ -89,13 +91,11 @@ def load_clips(settings: RunSettings, split: str, seed: int) -> Sequences:
     clips = load_sequences(settings.dataset, split, settings)
     if settings.dataset != "sprites":
         return clips
-    count = settings.evaluation_characters
-    if split == "train":
-        count = settings.evaluation_training_characters
     character = clips.labels["character"]
     people = len(character.unique())
     order = character.argsort(stable=True).view(people, -1)  # each in all motions
-    chosen = torch.randperm(people, generator=torch.Generator().manual_seed(0))[:count]
+    chosen = torch.randperm(people, generator=torch.Generator().manual_seed(0))
+    chosen = chosen[: at_smoke(settings, *CHARACTERS[split])]
     return clips.subset(order[chosen.sort().values].flatten())
 
 

@@ -16,8 +16,9 @@ from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.measures.swaps import entropies
 from unbraid.models.base import Codes, SequenceModel
 
-from papers.settings import RunSettings
+from papers.settings import RunSettings, at_smoke
 
+COUNTS = {"train": (400, 1000), "test": (40, 500)}  # sequences, at smoke and else
 Figures = dict[str, float]
 Labels = Mapping[str, Tensor]
 
@@ -48,7 +49,7 @@ def encode(model: SequenceModel, sequences: Sequences) -> Encoded:
 
 def count_evaluated(settings: RunSettings, split: str) -> int:
     """How many sequences of a split are measured: those of "train" are what probes learn from."""
-    return settings.evaluation_training if split == "train" else settings.evaluation_sequences
+    return at_smoke(settings, *COUNTS[split])
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -73,7 +73,8 @@ def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = 
 
 def find_judged(settings: RunSettings) -> tuple[str, str, int]:
     """The judge that measures runs of these settings: its dataset, profile and pixels."""
-    size = settings.evaluation_judge_size or settings.image_size
+    # Poses have none at 64: frames are averaged down to its size.
+    size = 32 if settings.dataset == "sprites_poses" else settings.image_size
     return settings.dataset, settings.profile, size
 
 

@@ -41,27 +41,23 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     check_name("split", split, ("train", "test"))
     root, generator = own_folder("mug"), np.random.default_rng(0)
     clips = []  # (subject, expression, fifteen paths)
-    for take in sorted(root.rglob("*/")):
+    for take in sorted([*root.glob("*/*/*/"), *root.glob("*/*/*/*/")]):
         pictures, expression = list(take.glob("*.jpg")), take.parent.name
-        if expression not in EXPRESSIONS or len(pictures) < 15:
-            continue
-        subject, *between = take.relative_to(root).parts[:-2] or [""]
-        is_one = subject not in ("", *EXPRESSIONS) and len(between) < 2
-        check_layout("mug", is_one, f"{take.relative_to(root)}")
-        stride = 2 if len(pictures) > 30 else 1
-        start = int(generator.integers(len(pictures) - 14 * stride))
-        fifteen = sort_pictures(pictures)[start::stride][:15]
-        clips.append((subject, EXPRESSIONS.index(expression), fifteen))
+        if expression in EXPRESSIONS and len(pictures) >= 15:
+            stride = 2 if len(pictures) > 30 else 1
+            start = int(generator.integers(len(pictures) - 14 * stride))
+            fifteen = sorted(pictures, key=find_number)[start::stride][:15]
+            subject = take.relative_to(root).parts[0]
+            clips.append((subject, EXPRESSIONS.index(expression), fifteen))
     subjects = tuple(sorted({subject for subject, _, _ in clips}))
-    is_enough = len(subjects) > 1 and len(clips) >= 4  # for labels, and for two splits
-    check_layout("mug", is_enough, f"{len(clips)} takes in the folders {subjects}")
+    check_layout("mug", len(subjects) > 1, f"{len(clips)} takes in the folders {subjects}")
 
     tests, train = np.split(np.random.default_rng(0).permutation(len(clips)), [len(clips) // 4])
     part = [clips[number] for number in sorted(tests if split == "test" else train)]
     people, expressions, paths = zip(*part, strict=True)
     frames = torch.stack([read_pictures(fifteen, image_size) for fifteen in paths])
-    labels = {"subject": torch.tensor([subjects.index(name) for name in people])}
-    labels["expression"] = torch.tensor(expressions)
+    number = torch.tensor([subjects.index(name) for name in people])
+    labels = {"subject": number, "expression": torch.tensor(expressions)}
     about = f"MUG (own copy), {split} split: {len(part)} clips of {len(subjects)} people"
     classes = {"subject": subjects, "expression": EXPRESSIONS}
     return Sequences(frames, labels, tuple(labels), (), split, about, classes=classes)
@@ -96,39 +92,32 @@ def load_timit(split: str = "train") -> Sequences:
 
 def own_folder(name: str) -> Path:
     """The folder of an own copy, which the environment names; `DataError` where there is none."""
-    variable, obtain, layout = OWN[name]
-    path = os.environ.get(variable)
-    if not path or not Path(path).is_dir():
-        remedy = f"set {variable} to the folder of your copy; {name} is {obtain}"
-        raise data_error(f"{name}: not at hand", layout, path, remedy)
+    path = os.environ.get(OWN[name][0], "")
+    check_layout(name, Path(path).is_dir() and bool(path), path)
     return Path(path).resolve()
 
 
 def check_layout(name: str, holds: bool, found: str) -> None:
     """Refuse a copy that is laid out in another way; found: in which."""
     if not holds:
-        variable, _, layout = OWN[name]
-        remedy = f"bring the copy into this form, or set {variable} to another folder"
-        raise data_error(own_folder(name), layout, found, remedy)
+        variable, obtain, layout = OWN[name]
+        remedy = f"set {variable} to the folder of a copy in this form; {name} is {obtain}"
+        raise data_error(f"{name} in {os.environ.get(variable)}", layout, found, remedy)
 
 
-def sort_pictures(paths: list[Path]) -> list[Path]:
-    """Pictures of MUG in the order of the numbers at the end of their names."""
-    pictures = {}
-    for path in paths:
-        number = int("".join(re.findall(r"\d+$", path.stem)) or -1)
-        is_new = number >= 0 and number not in pictures
-        check_layout("mug", is_new, f"{path} without a number of its own")
-        pictures[number] = path
-    return [pictures[number] for number in sorted(pictures)]
+def find_number(path: Path) -> int:
+    """The number at the end of the name of a picture of MUG, which stands in its order."""
+    digits = re.findall(r"\d+$", path.stem)
+    check_layout("mug", bool(digits), f"{path} without a number")
+    return int(digits[0])
 
 
 def read_sentence(path: Path) -> torch.Tensor:
     """The samples (N,) of a recording at 16 kHz."""
-    import soundfile  # imported lazily, because only this function needs it
+    import soundfile
 
     samples, rate = soundfile.read(path, dtype="float32")
-    is_published = rate == 16_000 and samples.ndim == 1 and len(samples) > 0
+    is_published = rate == 16_000 and samples.ndim == 1
     check_layout("timit", is_published, f"{path}: {rate} samples per second, {samples.shape}")
     return torch.from_numpy(samples)
 
@@ -136,12 +125,6 @@ def read_sentence(path: Path) -> torch.Tensor:
 def read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:
     """The middle squares of pictures as bytes (n, 3, image_size, image_size)."""
     size, filtering = (image_size, image_size), Image.Resampling.BILINEAR
-    squares = []
-    for path in paths:
-        try:
-            squares.append(ImageOps.fit(Image.open(path).convert("RGB"), size, filtering))
-        except OSError as error:
-            remedy = "copy the picture again, or leave out its take"
-            raise data_error(path, "a picture that Pillow can read", error, remedy) from None
+    squares = [ImageOps.fit(Image.open(path).convert("RGB"), size, filtering) for path in paths]
     pixels = np.stack([np.asarray(square) for square in squares])  # (n, S, S, 3)
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()

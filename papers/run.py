@@ -148,10 +148,9 @@ def repeat(schedule: Schedule, cycles: int) -> Curve:
 
 
 def select_deciding(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings that decide a run; class, seeds, section and those of evaluations do not."""
+    """The settings that decide a run; class, seeds, section and what is judged do not."""
     left_out = ("class", "seeds", "section", "judged_size")
-    kept = [name for name in values if name not in left_out]
-    return {name: values[name] for name in kept if not name.startswith("evaluation_")}
+    return {name: value for name, value in values.items() if name not in left_out}
 
 
 # ---- a run and its files

@@ -76,20 +76,7 @@ class RunSettings:
     split_by: str | None = None  # the loader's `by`
     training_split: str = "train"  # what is learnt from, such as "fit" without validation
 
-    # evaluation
     judged_size: int = 0  # units of each block of a code that is judged
-    evaluation_training: int = 1000  # sequences behind the probes
-    evaluation_sequences: int = 500  # test sequences
-    evaluation_length: int | None = None  # frames of these, where not `length`
-    evaluation_pairs: int = 1000  # N of the Kraskov estimates
-    evaluation_draws: int = 5  # independent draws of evaluation_pairs pairs, averaged
-    evaluation_training_characters: int = 333  # of sprites, whose clips the probes learn from
-    evaluation_characters: int = 296  # of sprites, whose clips all is measured on
-    evaluation_identities: int = 100  # whose grids are compared
-    evaluation_grid: int = 12  # points of each of its axes
-    evaluation_heads: int = 3  # trainings of each head that reads the codes of series
-    evaluation_epochs: int = 0  # of each such training; 0: as the paper's
-    evaluation_judge_size: int | None = None  # pixels of the judge, where not those of the run
 
     options: dict[str, Any] = field(default_factory=dict)  # of the model, its bound and the loader
     given: tuple[str, ...] = RECORDED  # the names of what is not left to a default
@@ -122,6 +109,11 @@ def check_kind(name: str, value: object) -> None:
         expected = str(getattr(FIELD_TYPES[name], "__name__", FIELD_TYPES[name]))
         expected += ", 0 or more" if int in kinds and float not in kinds else ""
         raise SettingsError(f"{name}: expected {expected}, found {value!r}")
+
+
+def at_smoke(settings: RunSettings, few: int, many: int) -> int:
+    """The first of two sizes of an evaluation at the profile smoke, else the second."""
+    return few if settings.profile == "smoke" else many
 
 
 Jobs = list[tuple[RunSettings, list[int]]]  # the settings of a run, and its seeds

@@ -12,6 +12,7 @@ from unbraid import codes
 from unbraid.data import weather
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
+from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, Bound
 
 from papers import evaluation, settings
@@ -41,12 +42,13 @@ class Knowing(nn.Module):
         self.mixing = nn.Parameter(torch.as_tensor(mixing, dtype=torch.float32))
         self.noise = noise
 
-    def encode(self, batch, noise=None):
-        latents = Batch.of(batch).frames.flatten(2) @ self.mixing.T
-        return {"factor_0": latents + self.noise * torch.randn(latents.shape, generator=noise)}
+    def draw_noise(self, count, length, generator):
+        return torch.randn(count, length, 4, generator=generator)
 
-    def to_latents(self, codes):
-        return codes["factor_0"]
+    def infer(self, frames, noise):
+        means = frames.flatten(2) @ self.mixing.T
+        q = DiagonalGaussian(means, torch.full_like(means, 2 * math.log(self.noise or 1)))
+        return q, q, means + self.noise * noise
 
     def elbo(self, batch, noise=None):
         count, length = Batch.of(batch).frames.shape[:2]
@@ -65,8 +67,8 @@ SHUFFLED = np.kron(np.eye(2), [[1, 0.7], [0.7, 1]])[[2, 0, 3, 1]]  # two units a
 def find_parts(mixing, factors, sampler=sample_positions, size=2, seed=0):
     """A model that knows the positions, its settings, pairs, parts, and R2 of positions."""
     model = Knowing(mixing)
-    counts = {"evaluation_pairs": 500, "evaluation_draws": 1}
-    options = SimpleNamespace(**counts, judged_size=size, options={"factors": factors})
+    names = {"profile": "quick", "judged_size": size}
+    options = SimpleNamespace(**names, options={"factors": factors})
     draws = independent.draw_pairs(model, sampler, options, seeded(seed))
     parts = independent.order_units(draws[0][0], options, seed).reshape(-1, size)
     return model, options, draws, parts, coordinate_scores(draws[0][1], parts).mean(-1)
@@ -199,23 +201,23 @@ def test_the_bound_over_many_sequences_is_a_mean_over_all():
 def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatch):
     monkeypatch.setattr(evaluation, "make_sampler", lambda settings, split: toy_sequences)
     names = {"model": "toy", "dataset": "toys", "sampler": "toys"}
-    toys = SimpleNamespace(**names, evaluation_training=150, evaluation_sequences=90)
+    toys = SimpleNamespace(**names, profile="smoke")
     figures = evaluation.evaluate(Toy(), toys, 0)
     assert figures["elbo_per_frame"] == -7.25 and 0 < figures["reconstruct_rmse"] < 0.5
     assert figures["static_probe_who"] == 1 and figures["dynamic_probe_level"] > 0.5
     assert abs(figures["static_probe_level"]) < 0.3
     protocol = evaluation.describe_protocol(toys)
-    assert protocol == {"data": "toys", "split": "test", "sequences": 90}
+    assert protocol == {"data": "toys", "split": "test", "sequences": 40}
 
 
 def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
     series = {"dataset": "weather", "sampler": "sequences"}
-    options = settings.load("unordered.digits", "smoke", **series, evaluation_sequences=1000)
+    options = settings.load("unordered.digits", "quick", **series)
     whole, drawn = weather.load("test"), evaluation.load_samples(options, "test", 0)
-    assert len(drawn) == len(whole) < 1000
+    assert len(drawn) == len(whole) < 500
     assert len(drawn.frames.flatten(1).unique(dim=0)) == len(whole.frames.flatten(1).unique(dim=0))
-    fewer = options.replace(evaluation_sequences=7)
-    assert len(evaluation.load_samples(fewer, "test", 0)) == 7
+    fewer = settings.load("unordered.digits", "smoke", **series)
+    assert len(evaluation.load_samples(fewer, "test", 0)) == 40
 
 
 @pytest.mark.parametrize(
@@ -227,7 +229,7 @@ def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
     ),
 )
 def test_a_small_model_has_every_figure_twice_alike(section):
-    options = settings.load(section, "smoke", evaluation_training=60)
+    options = settings.load(section, "smoke")
     model = build(options, 0)
     figures = evaluation.evaluate(model, options, 0)
     assert figures and all(map(math.isfinite, figures.values()))

@@ -95,8 +95,8 @@ def make_oil(monkeypatch):
 
 
 def make_settings(dataset, epochs, heads=1):
-    counts = {"evaluation_heads": heads, "evaluation_epochs": epochs}
-    return SimpleNamespace(model="single_element", dataset=dataset, **counts)
+    series.EPOCHS["made"], series.HEADS["made"] = epochs, heads
+    return SimpleNamespace(model="single_element", dataset=dataset, profile="made")
 
 
 def evaluate(model, dataset, epochs, heads=1):

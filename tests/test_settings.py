@@ -93,8 +93,8 @@ def test_a_table_of_ones_own_adds_sections_and_replaces_none(mine):
     (
         ("palete = 12", "palete'; did you mean palette"),
         ("static_kl_wieght = 1.0", "static_kl_wieght"),
-        ("evaluation_sequnces = 3", "did you mean evaluation_sequences"),
-        ("evaluation_sequences = 3.5", "evaluation_sequences: expected int"),
+        ("judged_sise = 3", "did you mean judged_size"),
+        ("judged_size = 3.5", "judged_size: expected int"),
         ('learning_rate = "falling"', "learning_rate: expected"),
         ("factors = 2", "factors"),
         ('class = "unbraid.variants.PaintedFrame"', "class: .*PaintedFrame"),

@@ -38,7 +38,8 @@ def read(frames):
 
 def world(people=PEOPLE, seed=0):
     """`people` characters in nine motions each, motion by motion."""
-    attributes = torch.randint(6, (people, 4), generator=seeded(seed)).repeat(9, 1)
+    looks = torch.randperm(6**4, generator=seeded(seed))[:people]  # no two people are alike
+    attributes = (looks[:, None] // 6 ** torch.arange(4) % 6).repeat(9, 1)
     motion = torch.arange(9).repeat_interleave(people)
     labels = dict(zip(ATTRIBUTES, attributes.T.contiguous(), strict=True))
     labels |= {"character": torch.arange(people).repeat(9), "motion": motion}
@@ -51,8 +52,8 @@ def world(people=PEOPLE, seed=0):
 
 def test_the_characters_measured_are_drawn_at_random_each_in_all_motions(monkeypatch):
     monkeypatch.setattr(datasets, "load_sequences", lambda name, split, settings: world())
-    sizes = {"evaluation_characters": 12, "evaluation_training_characters": 30}
-    chosen = settings.RunSettings(dataset="sprites", **sizes)
+    monkeypatch.setattr(datasets, "CHARACTERS", {"test": (12, 12), "train": (30, 30)})
+    chosen = settings.RunSettings(dataset="sprites")
     parts = {split: datasets.load_clips(chosen, split, 0) for split in ("test", "train")}
     for split, count in (("test", 12), ("train", 30)):
         labels = parts[split].labels
@@ -235,10 +236,9 @@ def test_all_figures_of_a_model_of_clips(monkeypatch, test_clips):
     monkeypatch.setattr(datasets, "load_sequences", lambda name, split, settings: worlds[split])
     monkeypatch.setattr(clips, "open_judge", lambda *_, **__: Reader())
     names = {"model": "single_element", "dataset": "sprites", "profile": "smoke", "image_size": 8}
-    counts = {"evaluation_training_characters": 20, "evaluation_characters": 15}
-    sizes = settings.RunSettings(**names, **counts)
+    sizes = settings.RunSettings(**names)
     figures = evaluation.evaluate(Painter(), sizes, 0)
     assert all(map(math.isfinite, figures.values()))
     assert figures["swap_hair"] == 1
     protocol = evaluation.describe_protocol(sizes)
-    assert (protocol["data"], protocol["sequences"]) == ("a made world", 15 * 9)
+    assert (protocol["data"], protocol["sequences"]) == ("a made world", 24 * 9)

@@ -4,10 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 from unbraid.measures.swaps import benchmark_score, entropies, random_donors, swap_scores
 
-from papers.b.evaluate import agreement
 from papers.encoded import generation_scores
 
 LN2 = np.log(2)
@@ -57,11 +55,6 @@ def test_no_clip_is_its_own_donor():
         assert sorted(donors) == list(range(count)) and (donors != np.arange(count)).all()
     assert (random_donors(50, 3) == random_donors(50, 3)).all()
     assert (random_donors(50, 3) != random_donors(50, 4)).any()
-
-
-def test_agreement_is_the_share_of_the_commonest_class_by_hand():
-    judged = torch.tensor([[0, 1, 2], [0, 1, 0], [1, 1, 1]])  # three identities at three points
-    assert agreement(judged) == pytest.approx((2 / 3 + 1 + 1 / 3) / 3)
 
 
 SIZES = {"colour": 4, "shape": 3, "motion": 5}

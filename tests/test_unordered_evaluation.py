@@ -252,7 +252,9 @@ def test_a_small_model_has_every_figure_of_characters(monkeypatch):
     frames = small.frames.repeat_interleave(4, -1).repeat_interleave(4, -2)
     sequences = replace(small, frames=frames)
     monkeypatch.setattr(datasets, "load_sequences", lambda *_: sequences)
-    monkeypatch.setattr(unordered, "open_judge", lambda *_: Reader(sequences))  # of 8 x 8 pixels
+    monkeypatch.setattr(
+        unordered, "open_judge", lambda *_, **__: Reader(sequences)
+    )  # of 8 x 8 pixels
     figures = evaluation.evaluate(build(options, 0), options, 0)
     assert all(map(math.isfinite, figures.values()))
     assert {"sampled_poses", "transfer_top", "grid_coherence"} <= figures.keys()

@@ -25,6 +25,7 @@ CHAPTERS = [path.stem[1:] for path in sorted(FOLDER.glob("n[0-9]*.py"))]  # a ne
 SHARED = ["PairEncoder", "Encoder", "UnorderedFrames", "kl", "draw", "dense"]
 METHODS = {"11": ("lesson_a", []), "22": ("lesson_b", SHARED)}  # in unbraid.models: all, or these
 DRAWING = {"plt", "plots"}
+MEASURING = {"23": ["coherence", "count_nearer"]}  # with which papers/ measures, too: these alone
 INSTRUMENTS = {*EDITIONS} - {*NUMBERS.values()}  # the workshop's without a model
 
 
@@ -54,6 +55,7 @@ def write_module(number: str, folder: Path | None = None, only: Sequence[str] = 
     module, shared = METHODS.get(number, ("", []))
     if not only:
         page.take_from(module, shared)
+    only = only or MEASURING.get(number, ())
     wanted = [name for name in page.list_kept() if name in only or not only]
     if number in INSTRUMENTS:
         workshop = import_module(f"unbraid_course.workshop.n{number}")

@@ -5,25 +5,27 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from unbraid.codes import batches
+from unbraid.codes import batches, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.measures.information import same_and_cross
 from unbraid.models.independent import IndependentPrediction
+from unbraid_course.lessons.n13 import sample_codes
 
 from papers.a.pairs import (
-    SEQUENCES,
     Pairs,
     best_partition,
     collect_pairs,
     consecutive_pairs,
     coordinate_scores,
-    derived_generator,
-    sample_latents,
 )
 from papers.datasets import Sampler, load_split, make_sampler
 from papers.encoded import Evaluation, Figures, seeded
-from papers.settings import RunSettings
+from papers.settings import RunSettings, at_smoke
 
+SEQUENCES = {"smoke": 40, "quick": 1000, "full": 2000}  # of the test, behind the bound
+PAIRS, DRAWS = 1000, 5  # N of the Kraskov estimates, as in the authors' code; averaged
+LENGTHS = {"paper_width_long": 8, "long": 8}  # frames, of what was trained on fewer
+AT_ONCE = 100  # sequences whose bound is computed at a time
 LEAST_OWN, MOST_OTHER = 0.9, 0.1  # R2 of the places, for digits that count as separated
 TESTS = 10_000  # the seed of test sequences and of what is drawn after them, plus the run's
 
@@ -34,7 +36,7 @@ def evaluate_moving_digits(
     """All figures of a model of two moving digits."""
     settings = at_evaluation_length(settings)
     sampler, generator = make_sampler(settings, "test"), seeded(TESTS + seed)
-    test = sampler(settings.evaluation_sequences, generator)
+    test = sampler(SEQUENCES[settings.profile], generator)
     draws = draw_pairs(model, sampler, settings, generator)
     together, apart = draws[0]
     parts = order_units(together, settings, seed).reshape(-1, settings.judged_size)  # (K, d)
@@ -52,21 +54,21 @@ def evaluate_street(model: IndependentPrediction, settings: RunSettings, seed: i
     test, generator = load_split(settings, "test", seed), seeded(TESTS + seed)
     figures = transition_bound(model, test, generator)
     (rows, steps), draws = consecutive_pairs(len(test), test.length), []
-    for _ in range(settings.evaluation_draws):
-        latents = sample_latents(model, test, generator).numpy()
+    for _ in range(at_smoke(settings, 1, DRAWS)):
+        latents, _ = sample_codes(model, test, generator)
         draws.append((Pairs(latents[rows, steps], latents[rows, steps + 1], {}),))
     return figures | digit_information(draws, settings, seed)
 
 
 def at_evaluation_length(settings: RunSettings) -> RunSettings:
-    """Sequences have evaluation_length frames where it is set, else as many as in training."""
-    return settings.replace(length=settings.evaluation_length or settings.length)
+    """Sequences have as many frames as in training, or those of LENGTHS."""
+    return settings.replace(length=LENGTHS.get(settings.run, settings.length))
 
 
 def load_moving_digits(settings: RunSettings, split: str, seed: int) -> Sequences:
     """As many sequences of moving digits as the bound is measured on."""
     sampler = make_sampler(at_evaluation_length(settings), split)
-    return sampler(settings.evaluation_sequences, seeded(TESTS + seed))
+    return sampler(SEQUENCES[settings.profile], seeded(TESTS + seed))
 
 
 # ---- the bound
@@ -77,10 +79,11 @@ def transition_bound(
     model: IndependentPrediction, test: Sequences, generator: torch.Generator
 ) -> Figures:
     """The bound and its likelihood in nats a frame, means over test sequences of one draw each."""
-    generator, rows = derived_generator(model, generator), []
-    for batch in batches(model, test, SEQUENCES):
+    number, rows = int(torch.randint(2**31, (1,), generator=generator)), []
+    generator = generator_for(model, number)
+    for batch in batches(model, test, AT_ONCE):
         bound = model.elbo(batch, generator)
-        model.elbo(batch.frames[:, :1], generator)  # results/ was drawn after it
+        model.draw_noise(len(batch.frames), 1, generator)  # results/ was drawn after it
         rows.append(torch.stack([bound.per_frame, bound.log_likelihood / bound.length], 1))
     names = ("elbo_per_frame", "log_likelihood_per_frame")
     return dict(zip(names, torch.cat(rows).mean(0).tolist(), strict=True))
@@ -95,9 +98,9 @@ def draw_pairs(
     settings: RunSettings,
     generator: torch.Generator,
 ) -> list[tuple[Pairs, Pairs]]:
-    """evaluation_draws times pairs as paper A takes them, and pairs of one sequence each."""
-    draws, given = [], (model, sampler, settings.evaluation_pairs, generator)
-    for _ in range(settings.evaluation_draws):
+    """DRAWS times pairs as paper A takes them, and pairs of one sequence each."""
+    draws, given = [], (model, sampler, at_smoke(settings, 100, PAIRS), generator)
+    for _ in range(at_smoke(settings, 1, DRAWS)):
         draws.append((collect_pairs(*given), collect_pairs(*given, apart=True)))
     return draws
 

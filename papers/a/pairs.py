@@ -8,12 +8,11 @@ import torch
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
-from unbraid.codes import batches, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.measures.information import same_and_cross
 from unbraid.models.independent import IndependentPrediction
+from unbraid_course.lessons.n13 import sample_codes
 
-SEQUENCES = 100  # that are filtered at a time
 TRIES = 20  # partitions of an entangled code
 NEIGHBOURS = 15  # of the regression from a factor to a position
 
@@ -27,23 +26,7 @@ class Pairs:
     positions: dict[str, np.ndarray]  # (N, 2) in [0, 1], by the name of the label
 
 
-def derived_generator(model: torch.nn.Module, generator: torch.Generator) -> torch.Generator:
-    """A generator on the model's device, seeded from a CPU one."""
-    return generator_for(model, int(torch.randint(2**31, (1,), generator=generator)))
-
-
 @torch.no_grad()
-def sample_latents(
-    model: IndependentPrediction, sequences: Sequences, generator: torch.Generator
-) -> Tensor:
-    """Posterior samples of all sequences, (B, T, K d), on the CPU."""
-    parts = []
-    for batch in batches(model, sequences, SEQUENCES):
-        codes = model.encode(batch, derived_generator(model, generator))
-        parts.append(model.to_latents(codes).cpu())
-    return torch.cat(parts)
-
-
 def collect_pairs(
     model: IndependentPrediction,
     sampler: Callable[[int, torch.Generator], Sequences],
@@ -58,7 +41,7 @@ def collect_pairs(
     """
     length = sampler(1, torch.Generator().manual_seed(0)).length
     sequences = sampler(count if apart else -(-count // (length - 1)), generator)
-    latents = sample_latents(model, sequences, generator)
+    latents, _ = sample_codes(model, sequences, generator)  # (B, T, K d)
     if apart:
         rows, steps = torch.arange(count), torch.randint(length - 1, (count,), generator=generator)
     else:
@@ -67,7 +50,7 @@ def collect_pairs(
     positions = {}
     for name in sequences.dynamic:
         positions[name] = sequences.labels[name][rows, steps + 1].numpy()
-    return Pairs(latents[rows, steps].numpy(), latents[rows, steps + 1].numpy(), positions)
+    return Pairs(latents[rows, steps], latents[rows, steps + 1], positions)
 
 
 def consecutive_pairs(count: int, length: int) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from unbraid.codes import (
     as_float,
@@ -20,19 +19,20 @@ from unbraid.data.sprites import ATTRIBUTES, visible_attributes
 from unbraid.measures.judges import FrameJudge, judge_classes
 from unbraid.measures.swaps import random_donors
 from unbraid.models.unordered import UnorderedFrames
+from unbraid_course.lessons.n23 import coherence as share_agreeing
+from unbraid_course.lessons.n23 import count_nearer
 
 from papers import encoded
 from papers.datasets import load_frames, load_split, make_paths, shortest_length
 from papers.encoded import Encoded, Evaluation, Figures, Labels
 from papers.intervals import bootstrap_interval
-from papers.judge import open_judge
+from papers.judge import find_judged, open_judge
 from papers.selections import PATH_LENGTH
-from papers.settings import RunSettings
+from papers.settings import RunSettings, at_smoke
 
 BOUND_SAMPLES = 4  # samples of each test sequence behind the bound
 CODES = 20_000  # the seed of what is drawn to be encoded, plus the run's
 MIDDLE = (0.025, 0.975)  # the grid covers the codes between these quantiles
-TIE = 1e-4  # squared distances that differ by less count as equal
 
 
 def draw_frames(sequences: Sequences, count: int, generator: torch.Generator) -> Sequences:
@@ -155,22 +155,23 @@ def evaluate_faces(model: UnorderedFrames, settings: RunSettings, seed: int) -> 
 def evaluate_characters(model: UnorderedFrames, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of characters in all poses."""
     test, generator = load_characters(settings, "test", seed), encoded.seeded(CODES + seed)
-    trained_on = settings.evaluation_training  # results/ was drawn after frames of as many
+    # results/ was drawn after frames of as many as probes would learn from
+    trained_on = encoded.count_evaluated(settings, "train")
     torch.rand(trained_on, test.length, generator=generator)
     read = draw_frames(test, settings.length, generator)
     static = encode_all(model, read)["static"]
     torch.rand(trained_on + 5 * len(test), test.length, generator=generator)  # as above
 
-    size = settings.evaluation_judge_size or settings.image_size
-    judge = open_judge(settings.dataset, settings.profile, size, test.classes)
+    judge = open_judge(*find_judged(settings), classes=test.classes)
     donors = torch.as_tensor(random_donors(len(test), seed))
     pairs = torch.stack([torch.arange(len(test)), donors], 1)  # of the pose, of the identity
     transferred = transfer(model, test, static, pairs, judge)
-    identities, points = static[: settings.evaluation_identities], settings.evaluation_grid
+    count, points = at_smoke(settings, 10, 100), at_smoke(settings, 4, 12)  # a side of the grid
+    identities = static[:count]
     worn = {name: test.labels[name][: len(identities)] for name in ATTRIBUTES}
     figures = unordered_bound(model, test, settings, seed)
     figures |= sharpness(model, test, settings, seed)
-    some = read.subset(slice(0, settings.evaluation_identities))
+    some = read.subset(slice(0, count))
     figures |= sampled_poses(model, some, judge, seed)
     figures |= transfers(transferred, test)
     figures |= repainted_transfers(test, read, pairs)
@@ -222,16 +223,6 @@ def transfer(
         parts.append((codes, hits, judge_classes(judge, decoded)))
     codes, hits, judged = (concatenate(of) for of in zip(*parts, strict=True))
     return Transfer(**codes, hits=hits, judged=judged)
-
-
-def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
-    """How many candidates (K, ...) are nearer to each query (Q, ...) than the true one (Q,)."""
-    queries, candidates = queries.flatten(1), candidates.flatten(1)
-    centre = candidates.mean(0)  # Small numbers lose less to rounding.
-    products = "use_mm_for_euclid_dist"
-    distances = torch.cdist(queries - centre, candidates - centre, compute_mode=products)
-    squared = distances.square()
-    return (squared < squared.gather(1, truth[:, None]) - TIE).sum(1)
 
 
 def transfers(transferred: Transfer, test: Sequences) -> Figures:
@@ -289,8 +280,8 @@ def coherence(
     order = torch.rand(motions.shape, generator=generator).argsort(1)
     figures = {}
     for name, classes in (("grid", motions), ("grid_pose", judged["pose"])):
-        figures[f"{name}_coherence"] = agreement(classes)
-        figures[f"{name}_coherence_chance"] = agreement(classes.gather(1, order))
+        figures[f"{name}_coherence"] = share_agreeing(classes.numpy())
+        figures[f"{name}_coherence_chance"] = share_agreeing(classes.gather(1, order).numpy())
     visible = visible_attributes(judge.classes["pose"])
     for name in ("skin", "trousers"):
         is_visible = visible[name]
@@ -318,11 +309,6 @@ def judge_grids(
         judged = judge_classes(judge, decoded.flatten(0, 1))
         parts.append({name: classes.view(len(part), -1) for name, classes in judged.items()})
     return concatenate(parts)
-
-
-def agreement(judged: Tensor) -> float:
-    """The share of identities with the commonest class (K, P) of their point, a mean over P."""
-    return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))
 
 
 DIGITS = Evaluation(evaluate_unordered_digits, load_paths)

@@ -25,6 +25,7 @@ from unbraid.data.sprites import ATTRIBUTES, split_motion
 from unbraid.measures.judges import FrameJudge, judge_clips
 from unbraid.measures.swaps import random_donors, swap_scores
 from unbraid.models.base import Codes, SequenceModel
+from unbraid_course.lessons.n33 import find_nearest
 
 from papers import encoded
 from papers.datasets import load_clips
@@ -34,7 +35,7 @@ from papers.settings import RunSettings
 
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
 REPEATS = 5  # of draws, as in the authors' code
-CLIPS_AT_ONCE = 32  # decoded, and judged or compared
+CLIPS_AT_ONCE, COMPARED = 32, 300  # decoded and judged; compared with all
 # Labels of sprites by their names in the data: the papers' action, of nine classes, and its parts.
 LABELS = {"action": "motion", "motion_action": "action", "motion_direction": "direction"}
 LABELS |= {name: name for name in ATTRIBUTES}
@@ -136,15 +137,9 @@ def share_plain(model: SequenceModel, test: Encoded) -> float:
 
 def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
     """Share of frames (N, T, C, H, W) to which, of all clips, the expected one (N,) is nearest."""
-    true = as_float(clips.frames).flatten(1)  # (clips, pixels)
-    centre = true.mean(0)  # Small numbers lose less to rounding.
-    true = true - centre
-    lengths, nearest = true.square().sum(1), []
-    for part, rows in zip(frames.split(CLIPS_AT_ONCE), expected.split(CLIPS_AT_ONCE), strict=True):
-        # Squared distances (n, clips), without what is the same for all clips.
-        distances = lengths - 2 * (part.flatten(1) - centre) @ true.T
-        nearest.append(distances.gather(1, rows[:, None])[:, 0] <= distances.amin(1))
-    return float(torch.cat(nearest).double().mean())
+    true = as_float(clips.frames)
+    nearest = torch.cat([find_nearest(part, true) for part in frames.split(COMPARED)])
+    return float((nearest == expected).double().mean())
 
 
 # ---- codes kept and codes drawn

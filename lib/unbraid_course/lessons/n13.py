@@ -15,7 +15,7 @@ def sample_codes(model, clips, draws, means=False):
         noise = None if means else model.draw_noise(*size, random)
         q, _, z = model.infer(batch.frames, noise)
         parts.append((z, q.standard_deviation.flatten(2)))
-    return [torch.cat(part).numpy() for part in zip(*parts)]
+    return [torch.cat(part).cpu().numpy() for part in zip(*parts)]
 
 
 def correlate(now, later):
