@@ -147,7 +147,7 @@ def current_profile(profile: str | None = None) -> str:
 
 
 def load(section: str, profile: str | None = None, **overrides: object) -> RunSettings:
-    """The settings of a section, e.g. load("independent.bounce.factored", "quick", steps=100).
+    """The settings of a section, e.g. load("independent.circle.factored", "quick", steps=100).
 
     Keyword arguments override single settings. Raises `SettingsError` for a section or a profile
     that the tables do not have, for a value of another type, and where nobody says `steps`.

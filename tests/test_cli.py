@@ -18,8 +18,8 @@ from papers import __main__ as cli
 from papers import claims, evaluation, settings, tables, verify
 
 SMOKE = ("--profile", "smoke")
-BOUNCE = ("--dataset", "bounce", *SMOKE)
-FOLDER = ("independent", "bounce", "smoke")
+BOUNCE = ("--dataset", "circle", *SMOKE)
+FOLDER = ("independent", "circle", "smoke")
 RUNS = ["factored", "plain_start"]
 NAMED = ("--run", "factored", *BOUNCE)
 
@@ -104,7 +104,7 @@ def test_what_was_measured_is_measured_again(own, call):
 
     path.with_name("factored-seed0.safetensors").unlink()
     code, printed = call(*command)
-    assert code == 1 and "not checked: independent/bounce/smoke/factored-seed0: its" in printed
+    assert code == 1 and "not checked: independent/circle/smoke/factored-seed0: its" in printed
 
 
 def test_the_runs_behind_claims_whose_weights_ship_are_measured_again_by_default(monkeypatch):
@@ -140,7 +140,7 @@ def test_what_is_not_trained_is_left_out_with_the_command_that_trains_it(made, c
     results = ("--results", made[0])
     code, printed = call("evaluate", "independent", *NAMED, "--seed", 0, "--seed", 7, *results)
     assert code == 0 and "left out" in printed and [s for _, s in asked[0][0]] == [[0]]
-    assert "--dataset bounce --run factored --profile smoke --seed 7" in printed
+    assert "--dataset circle --run factored --profile smoke --seed 7" in printed
     code, printed = call("evaluate", "independent", *NAMED, "--results", "other")
     assert code == 1 and "--seed 0 --results other" in printed
 

@@ -19,7 +19,7 @@ from papers import run, settings
 from papers.a.variants import GatedPrediction
 
 PAPERS = {
-    "independent.bounce.factored": IndependentPrediction,
+    "independent.bounce.factored_long": IndependentPrediction,
     "unordered.sprites_poses": UnorderedFrames,
     "single_element.sprites": SingleElement,
     "single_element.air_quality.published": PublishedSeries,

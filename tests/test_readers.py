@@ -17,43 +17,102 @@ from papers.settings import PROFILES, read_sections
 ROOT = Path(__file__).resolve().parents[1]
 INTERFACE = {"encode", "elbo", "decode", "generate", "load", "save", "forward"}  # of any model
 COMMAND = re.compile(r"(?:train|evaluate|measure,)\s*(\w+) --dataset (\w+)(?: --run (\w+))?")
-
-
-class Reader:
-    """The texts of a page or a tool; what stands in braces of an f-string may be any of them."""
-
-    def __init__(self, tree):
-        nodes = list(ast.walk(tree))
-        self.texts = {node.value for node in nodes if is_text(node)}
-        code = ast.unparse(tree)
-        for name in re.findall(r"load_judge\('(\w+)'", code):
-            self.texts.add(f"judges/{name}/quick/judge-seed0")
-        for old, new in re.findall(r"\.replace\('(\w+)', '(\w+)'\)", code):
-            self.texts |= {text.replace(old, new) for text in self.texts if "/" in text}
-        formats = [as_pattern(node) for node in nodes if isinstance(node, ast.JoinedStr)]
-        self.patterns = [re.compile(each) for each in formats if re.search("[a-z]|/", each)]
-
-    def has(self, name, depth=2):
-        """Whether a text is this name, or an f-string may be."""
-        if name in self.texts or name.isdigit():
-            return True
-        found = [pattern.fullmatch(name) for pattern in self.patterns if depth]
-        groups = [match.groups() for match in found if match]
-        return any(all(self.has(part, depth - 1) for part in parts) for parts in groups)
-
-    def reads(self, path):
-        """Whether it names a file of results/, at once or as a folder and what is in it."""
-        folder, _, name = path.rpartition("/")
-        return self.has(path) or (self.has(folder) and self.has(name))
+PAIR = re.compile(r'\("([\w/]+)/\w+", "(\w+)"')  # of a claim's sentence: a run and its figure
 
 
 def is_text(node):
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def as_pattern(node):
-    """The texts that an f-string may be, a group for each pair of braces."""
-    return "".join(re.escape(part.value) if is_text(part) else "(.*)" for part in node.values)
+def list_names(node):
+    """The names and attributes that code mentions."""
+    nodes = [each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute)]
+    return {getattr(each, "id", getattr(each, "attr", "")) for each in nodes}
+
+
+class Page:
+    """The texts of a notebook or a program, and what each of its names is given."""
+
+    def __init__(self, tree):
+        self.nodes, self.given, parameters = [*ast.walk(tree)], defaultdict(list), {}
+        for node in self.nodes:
+            if isinstance(node, ast.FunctionDef):
+                parameters[node.name] = [argument.arg for argument in node.args.args]
+                self.given[node.name].append(node)
+            value = getattr(node, "iter", getattr(node, "value", None))  # of loops, assignments
+            targets = getattr(node, "targets", [getattr(node, "target", ast.Pass())])
+            for name in (
+                set().union(*map(list_names, targets)) if isinstance(value, ast.AST) else ()
+            ):
+                self.given[name].append(value)
+        for node in self.nodes:
+            if isinstance(node, ast.Call):
+                names = parameters.get(getattr(node.func, "id", ""), ())
+                for name, value in zip(names, node.args, strict=False):
+                    self.given[name].append(value)
+
+    def spell(self, *waiting, depth=2):
+        """Patterns of the texts in expressions and in what their names are given.
+
+        What stands in braces of an f-string is one of its own texts, or a number.
+        """
+        patterns, seen, waiting = set(), set(), [*waiting]
+        while waiting:
+            node = waiting.pop()
+            if is_text(node):
+                patterns.add(re.escape(node.value))
+            elif isinstance(node, ast.JoinedStr):
+                patterns.add("".join(self.spell_part(part, depth) for part in node.values))
+            elif isinstance(node, ast.Name) and node.id not in seen:
+                seen.add(node.id)
+                waiting += self.given[node.id]
+            elif not isinstance(node, ast.FunctionDef):
+                waiting += ast.iter_child_nodes(node)
+        return patterns
+
+    def spell_part(self, part, depth):
+        if is_text(part):
+            return re.escape(part.value)
+        texts = self.spell(part.value, depth=depth - 1) if depth else set()
+        return f"(?:{'|'.join(sorted(texts | {r'[0-9]+'}))})"
+
+    def list_paths(self):
+        """Patterns of all texts, with what `load_judge` and `replace` make of them."""
+        formats = [node for node in self.nodes if isinstance(node, ast.JoinedStr)]
+        formats = [node for node in formats if re.search("/|-seed|[.]csv", ast.unparse(node))]
+        patterns = self.spell(*formats)
+        patterns |= {re.escape(node.value) for node in self.nodes if is_text(node)}
+        for node in self.nodes:
+            if not isinstance(node, ast.Call):
+                continue
+            words, called = (
+                [each.value for each in node.args if is_text(each)],
+                list_names(node.func),
+            )
+            if "load_judge" in called and words:
+                patterns.add(f"judges/{words[0]}/quick/judge-seed0")
+            if "replace" in called and len(words) == 2:
+                patterns |= {each.replace(*words) for each in patterns if "/" in each}
+        return re.compile("|".join(f"(?:{pattern})" for pattern in sorted(patterns)))
+
+    def list_figures(self):
+        """Patterns of the folders whose metrics it reads, and of the figures that it takes of them.
+
+        A figure is a text in a statement that names what comes from `read_metrics`: a text that
+        chooses a curve's column is none.
+        """
+        calls = [node for node in self.nodes if isinstance(node, ast.Call)]
+        calls = [node for node in calls if "read_metrics" in list_names(node.func)]
+        if not calls:
+            return re.compile("(?!)"), set()
+        mentions = {name: set().union(*map(list_names, self.given[name])) for name in self.given}
+        named = {"read_metrics"}
+        while more := {name for name in mentions if mentions[name] & named} - named:
+            named |= more
+        lines = [node for node in self.nodes if isinstance(node, ast.stmt)]
+        lines = [node for node in lines if not hasattr(node, "body") and list_names(node) & named]
+        folders = self.spell(*[each for call in calls for each in call.args])
+        return re.compile("|".join(f"{folder}/" for folder in sorted(folders))), self.spell(*lines)
 
 
 def read_cells(root, kind):
@@ -67,7 +126,7 @@ def read_prose(root):
     """What is written by hand, with the Makefile, and the words in it that stand as code."""
     pages = [*root.glob("docs/**/*.md"), *root.glob("notebooks/*.toml"), root / "Makefile"]
     pages += [root / "README.md", root / "CONTRIBUTING.md"]
-    texts = [page.read_text(encoding="utf-8") for page in pages if page.exists()]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
     prose = "\n".join([*texts, *read_cells(root, "markdown")])
     code = " ".join(re.findall(r"(?s:```.*?```)|`[^`\n]+`", prose))
     return prose, set(re.findall(r"[\w./-]+", code))
@@ -76,34 +135,17 @@ def read_prose(root):
 # ---- results
 
 
-def read_claims(root):
-    """What claims.toml names: runs and tables by their paths, figures as part:name; other data."""
-    text = (root / "papers" / "claims.toml").read_text(encoding="utf-8")
-    claims = tomllib.loads(text)["claim"].values()
-    named, data = set(), {claim["data"] for claim in claims}
-    for claim in claims:
-        figures = claim.get("figures", ())
-        named |= {figure["table"] for figure in figures if "table" in figure}
-        for run in {claim.get("run"), claim.get("full", {}).get("run")} - {None}:
-            folder, part = run.rpartition("/")[0], run.partition("/")[0]
-            beside = {figure.get(key) for figure in figures for key in ("run", "minus")}
-            named |= {run} | {f"{folder}/{each}" for each in beside if isinstance(each, str)}
-            for key in ("name", "chance"):
-                named |= {f"{part}:{figure[key]}" for figure in figures if key in figure}
-            data.discard(run.split("/")[1])
-    return named, data
-
-
 class Results:
     """What of results/ and of the tables of runs somebody reads."""
 
     def __init__(self, root):
         self.folder = root / "results"
-        self.claimed, self.data = read_claims(root)
+        self.read_claims((root / "papers" / "claims.toml").read_text(encoding="utf-8"))
         self.prose, self.words = read_prose(root)
         paths = [*root.glob("tools/**/*.py"), *root.glob("lib/**/*.py")]
-        sources = [path.read_text(encoding="utf-8") for path in paths]
-        self.readers = [Reader(ast.parse(text)) for text in (*sources, *read_cells(root, "code"))]
+        sources = [*(path.read_text(encoding="utf-8") for path in paths), *read_cells(root, "code")]
+        self.pages = [Page(ast.parse(source)) for source in sources]
+        self.paths = [page.list_paths() for page in self.pages]
         self.runs, self.judges, self.sections = set(), set(), set()
         records = [*self.folder.rglob("*.run.json")]
         listed = {self.name(path).rpartition("-seed")[0] for path in records}
@@ -117,40 +159,77 @@ class Results:
         for path in self.folder.rglob("metrics.json"):
             metrics, folder = json.loads(path.read_text()), self.name(path).rpartition("/")[0]
             if any(f"{folder}/{run}" in self.runs for run in metrics):
-                self.judges |= metrics.get("protocol", {}).get("judges", {}).keys()
+                self.judges |= metrics["protocol"].get("judges", {}).keys()
         self.runs |= {judge.rpartition("-seed")[0] for judge in self.judges}
+
+    def read_claims(self, text):
+        """Runs and tables that claims name, their figures by folder, and data of other claims."""
+        claims = tomllib.loads(text)["claim"].values()
+        self.claimed, self.data = set(), {claim["data"] for claim in claims}
+        self.figures = {*PAIR.findall(text)}
+        for claim in claims:
+            figures = claim.get("figures", ())
+            self.claimed |= {figure["table"] for figure in figures if "table" in figure}
+            for run in {claim.get("run"), claim.get("full", {}).get("run")} - {None}:
+                folder = run.rpartition("/")[0]
+                beside = {figure.get(key) for figure in figures for key in ("run", "minus")}
+                beside = {f"{folder}/{each}" for each in beside if isinstance(each, str)}
+                self.claimed |= {run} | beside
+                for figure in figures:
+                    self.figures |= {(folder, figure.get(key)) for key in ("name", "chance")}
+                self.data.discard(run.split("/")[1])
 
     def name(self, path):
         return path.relative_to(self.folder).as_posix().partition(".")[0]
 
-    def has(self, name):
-        named = self.claimed | self.words | self.judges
-        return name in named or any(reader.reads(name) for reader in self.readers)
+    def has(self, path):
+        """Whether somebody names a file, at once or as a folder and what is in it."""
+        folder, _, name = path.rpartition("/")
+        if path in self.claimed | self.words | self.judges:
+            return True
+        pairs = ([path], [folder, name])
+        return any(all(map(page.fullmatch, pair)) for page in self.paths for pair in pairs)
 
     def list_files(self):
         """Kind and name of runs, weights and tables without a reader."""
-        texts = self.prose + "\n".join(set().union(*(each.texts for each in self.readers)))
         for path in self.folder.glob("*/**/*.*"):
             name, kind = self.name(path), "".join(path.suffixes)
             if kind == ".run.json" and name.rpartition("-seed")[0] not in self.runs:
                 yield "runs", name.rpartition("-seed")[0]
             if kind == ".safetensors" and not self.has(name):
                 yield "weights", name
-            is_named = path.name in texts or f"{name}{kind}" in self.claimed
+            is_named = path.name in self.prose or self.has(f"{name}{kind}")
             if kind in {".csv", ".swaps.csv"} and not is_named:
                 yield "tables", f"{name}{kind}"
 
     def list_figures(self):
-        """Kind and name of figures; the ends of an interval are read with it."""
+        """Kind and name of figures that nobody reads; the ends of an interval are read with it.
+
+        A figure is read in one of the folders that one evaluation fills: those with all the same
+        figures, or all of a part for what each of them has, as the bound.
+        """
+        names, read = {}, defaultdict(set)
+        taken = [page.list_figures() for page in self.pages]
         for path in self.folder.rglob("metrics.json"):
-            part = self.name(path).partition("/")[0]
-            readers = [each for each in self.readers if f"{part}/" in "\n".join(each.texts)]
-            entries = json.loads(path.read_text()).values()
-            for name in set().union(*(entry.get("by_seed", ()) for entry in entries)):
+            metrics, folder = json.loads(path.read_text()), self.name(path).rpartition("/")[0]
+            metrics.pop("protocol")
+            names[folder] = set().union(
+                *metrics.values(), *(m["by_seed"] for m in metrics.values())
+            )
+            names[folder].discard("by_seed")
+            read[folder] |= {re.escape(str(name)) for each, name in self.figures if each == folder}
+            for folders, figures in taken:
+                if folders.match(f"{folder}/"):
+                    read[folder] |= figures
+        for folder in names:
+            part = [each for each in names if each.split("/")[0] == folder.split("/")[0]]
+            shared = set.intersection(*(names[each] for each in part))
+            for name in names[folder] - self.words:
                 spelt = {name, re.sub("_(low|high)$", "", name)}
-                named = spelt & self.words or {f"{part}:{each}" for each in spelt} & self.claimed
-                if not named and not any(each.has(word) for each in readers for word in spelt):
-                    yield "figures", f"{part}: {name}"
+                alike = [each for each in part if names[each] == names[folder] or name in shared]
+                patterns = set().union(*(read[each] for each in alike))
+                if not any(re.fullmatch(each, word) for each in patterns for word in spelt):
+                    yield "figures", f"{folder}: {name}"
 
     def sort_sections(self):
         """The names of sections that are read, each with its texts, and of those that are not."""
@@ -191,7 +270,8 @@ class Unit:
                 self.texts.add(node.value)
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
                 formats = [each for each in node.args if isinstance(each, ast.JoinedStr)]
-                self.opened += [re.compile(as_pattern(each)) for each in formats]
+                patterns = [re.sub(r"\{.*?\}", ".*", ast.unparse(each)[2:-1]) for each in formats]
+                self.opened += map(re.compile, patterns)
             if isinstance(node, ast.Dict):
                 rows = list(zip(node.keys, node.values, strict=True))
                 named = [row for row in rows if isinstance(row[1], ast.Attribute | ast.Name)]
@@ -326,51 +406,6 @@ def test_everything_has_a_reader():
     assert lines == [], "\n".join(
         ["delete it, or let a page, a claim or a sentence read it", *lines]
     )
-
-
-CELL = """
-from unbraid import records
-from unbraid.data import read
-FOLDER, seeds = "a/set/quick", [0]
-files = [records.weights(f"{FOLDER}/run-seed{seed}") for seed in seeds]
-bound = records.read_metrics(FOLDER)["run"]["bound"], read.load("test")
-"""
-LOADERS = (
-    "from unbraid.data import planted, read\nLOADERS = {'planted': planted.load, 'read': read.load}"
-)
-RUN = {"settings": {"section": "a.set.run"}}
-TREE = {
-    "notebooks/1.ipynb": json.dumps({"cells": [{"cell_type": "code", "source": [CELL]}]}),
-    "papers/claims.toml": "[claim]",
-    "papers/__main__.py": f"{LOADERS}\n\n\ndef load(name):\n    return LOADERS[name]()",
-    "lib/unbraid/records.py": "def weights(name): ...\n\n\ndef read_metrics(name): ...",
-    "lib/unbraid/data/read.py": "def load(split):\n    return cut()\n\n\ndef cut(): ...",
-    "results/a/set/quick/run-seed0.run.json": json.dumps(RUN),
-    "results/a/set/quick/run-seed0.safetensors": "",
-    "results/a/set/quick/metrics.json": '{"run": {"by_seed": {"bound": [1]}}}',
-}
-PLANTED = {
-    "lib/unbraid/records.py": f"{TREE['lib/unbraid/records.py']}\n\n\ndef planted(): ...",
-    "lib/unbraid/data/planted.py": "def load(split): ...",
-    "results/a/set/quick/metrics.json": '{"run": {"by_seed": {"bound": [1], "planted": [2]}}}',
-    "results/a/set/quick/planted-seed0.run.json": json.dumps(RUN),
-    "results/a/set/quick/planted-seed0.safetensors": "",
-    "results/a/planted.csv": "",
-}
-
-
-def test_what_is_planted_is_found(tmp_path):
-    for tree in (TREE, PLANTED):
-        for name, text in tree.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text)
-        unread = find_unread(tmp_path)
-        del unread["sections"]  # which are the clone's
-        assert (unread == {}) == (tree is TREE)
-    assert unread.pop("functions") == ["unbraid.data.planted.load", "unbraid.records.planted"]
-    run = "a/set/quick/planted"
-    files = {"runs": [run], "weights": [f"{run}-seed0"], "tables": ["a/planted.csv"]}
-    assert unread == {"figures": ["a: planted"], **files}
 
 
 if __name__ == "__main__":

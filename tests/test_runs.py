@@ -32,7 +32,7 @@ def test_every_kind_of_model_is_built_from_its_seed():
 
 def test_schedules_fall_in_stairs_and_repeat():
     drops = {"steps": 100, "decay_every": 1000}
-    chosen = settings.load("independent.bounce.factored", "full").replace(**drops)
+    chosen = settings.load("independent.bounce.factored_long", "full").replace(**drops)
     rate = run.rate_schedule(chosen)  # of 100 updates of 100 sequences, .985 every ten updates
     assert [rate(share) for share in (0.0, 0.08, 0.09, 0.19)] == pytest.approx(
         [3e-4 * 0.985**stairs for stairs in (0, 0, 1, 2)]
@@ -64,7 +64,9 @@ def test_a_set_holds_frames_of_all_clips_of_one_character(monkeypatch):
     assert any(len(row.unique()) == 2 for row in shown)  # and not from one clip
 
 
-@pytest.mark.parametrize("section", ("independent.bounce.factored", "unordered.digits.distinct"))
+@pytest.mark.parametrize(
+    "section", ("independent.bounce.factored_long", "unordered.digits.distinct")
+)
 def test_digits_are_drawn_from_their_split(section, data_of_the_clone):
     chosen = settings.load(section, "smoke")
     train, test = (datasets.make_sampler(chosen, split) for split in ("train", "test"))

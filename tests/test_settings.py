@@ -144,10 +144,10 @@ def test_the_default_is_quick_and_the_environment_wins(monkeypatch):
 )
 def test_a_wrong_override_is_refused_by_its_name(changes):
     with pytest.raises(SettingsError, match=next(iter(changes))):
-        load("independent.bounce.factored", "quick", **changes)
+        load("independent.bounce.factored_long", "quick", **changes)
 
 
 @pytest.mark.parametrize("section", ("", "independent.", "independent.steps", "nothing"))
 def test_an_unknown_section_is_refused_with_the_known_ones(section):
-    with pytest.raises(SettingsError, match=r"section.*independent\.bounce\.factored"):
+    with pytest.raises(SettingsError, match=r"section.*independent\.bounce\.factored_long"):
         load(section, "quick")

@@ -156,6 +156,5 @@ def name_coordinates(scores: np.ndarray, digits: Sequence[str]) -> Figures:
 MOVING = Evaluation(evaluate_moving_digits, load_moving_digits)
 EVALUATIONS = {
     **dict.fromkeys(("circle", "circle_equal", "circle_opposite", "bounce"), MOVING),
-    "bounce_two_speeds": MOVING,
     "street": Evaluation(evaluate_street, load_split),
 }
