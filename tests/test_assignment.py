@@ -143,14 +143,6 @@ def test_otter_assigns_and_grades_a_page(path, tmp_path):
     assert " ".join(says.split()) in " ".join(mistaken["report"].split()), mistaken["report"]
 
 
-def test_the_rest_of_the_notebook_stays(source, book):
-    kept = {cell.source for cell in book.cells if cell.cell_type != "raw"}
-    tags = ("stub", "expectation", "check", "solution")
-    for cell in nbformat.read(source, 4).cells:
-        is_replaced = any(tag in cell.metadata.get("tags", []) for tag in tags)
-        assert (cell.source in kept) != is_replaced
-
-
 def test_the_notebook_runs_at_the_profile_that_is_asked_for(source, tmp_path):
     book = nbformat.read(source, 4)
     parameters = 'profile: str = "quick"  # smoke, quick or full\nseed: int = 0'

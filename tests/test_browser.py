@@ -3,12 +3,9 @@
 `make test ONLY=browser` runs it. UNBRAID_BROWSERS: names for Playwright, or a path.
 """
 
-import html
 import os
-import re
-from functools import cache, partial
+from functools import partial
 from itertools import product
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -210,28 +207,3 @@ def test_the_live_page_pauses_and_plays(visit, still):
         assert ("Pause" if playing else "Play") in button.text_content()
         assert ("next frame" in states[-1]["digit-says"]) != playing
         button.click()
-
-
-@cache
-def read_page(path):
-    """The parts of a page that a link can lead to, and the links, of a page without its scripts."""
-    text = path.read_text(encoding="utf-8")
-    text = re.sub(r"<script.*?</script>|<base [^>]*>|<pre.*?</pre>", "", text, flags=re.DOTALL)
-    marked = re.findall(r"<[a-z][^<>]*>", text)
-    parts = re.findall(r'\s(?:id|name)="([^"]*)"', " ".join(marked))
-    links = re.findall(r'\s(?:href|src)="([^"]*)"', " ".join(marked))
-    return set(map(html.unescape, parts)), set(map(html.unescape, links))
-
-
-def test_each_link_leads_to_a_file_and_a_part_of_it():
-    dead = []
-    for path in set(SITE.rglob("*.html")) - set(SITE.glob("_static/*")):
-        for link in read_page(path)[1]:
-            file, part = map(unquote, re.fullmatch(r"([^?#]*)[^#]*#?(.*)", link).groups())
-            if re.match(r"\w+:", link):
-                continue
-            there = path.parent / file if file else path
-            is_page = part and there.suffix == ".html"
-            if not there.is_file() or is_page and part not in read_page(there)[0]:
-                dead.append((path.name, link))
-    assert not dead

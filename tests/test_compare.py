@@ -73,19 +73,17 @@ def test_as_many_run_as_cores_and_memory_allow_the_longest_first(
     assert begun == ["20", "40", "30", "10"] or at_once > 1  # else threads may overtake
 
 
-def test_a_run_leaves_solutions_out_unless_it_is_told(clone):
+def test_a_run_leaves_solutions_out_and_a_comparison_does_not(clone):
     path = clone / "notebooks" / "10_good.ipynb"
     book = nbformat.read(path, 4)
     book.cells.append(new_code_cell('print("so" + "lved")', metadata={"tags": ["solution"]}))
     nbformat.write(book, path)
-    for option, is_solved in ((), False), (("--solutions",), True):
-        assert commands.main(["run", *option]) == 0
-        assert ('"solved' in Path("build/run/10_good.ipynb").read_text()) == is_solved
+    for command, is_solved in ("run", False), ("compare", True):
+        assert commands.main([command]) == 0
+        assert ('"solved' in Path("build", command, path.name).read_text()) == is_solved
 
 
-@pytest.mark.parametrize(
-    "arguments", (["run", "--only", "99"], ["run", "--cell-seconds", "-1"], ["compare", "--to", ""])
-)
+@pytest.mark.parametrize("arguments", (["run", "--only", "99"], ["compare", "--to", ""]))
 def test_wrong_arguments_are_refused(arguments, clone, monkeypatch):
     if "--to" in arguments:  # the library of another clone
         monkeypatch.setattr(commands, "LIBRARY", clone)
@@ -135,15 +133,6 @@ def test_a_notebook_whose_data_are_missing_is_left_out(clone, data_of_the_clone,
     assert lacking.read_bytes() == before and '"True\\n"' in shown.read_text()
     assert commands.main(["compare", "--only", "30"]) == 0  # nothing is left to compare
     assert "completed" not in capsys.readouterr().out
-
-
-def test_the_pages_with_fetched_data_are_known(root, data_of_the_clone):
-    lacking = {}
-    for path in files.select_notebooks(root / "notebooks"):
-        if missing := compare.find_missing(path):
-            lacking[path.name[:2]] = missing
-    assert lacking.pop("36") == ["etth1", "physionet-2012"]
-    assert lacking == {"25": ["cmu-faces"], "35": ["fsdd"]}
 
 
 @pytest.mark.parametrize(

@@ -126,13 +126,6 @@ def test_a_copy_that_cannot_be_read_is_left_alone(root, text):
     assert first.read_text(encoding="latin-1") == text
 
 
-def test_on_the_desk_the_solutions_of_every_page_are_text_to_unfold():
-    for path in files.select_notebooks():
-        texts = [c.source for c in desk.read_course(path).cells if c.cell_type == "markdown"]
-        assert any(text.startswith("<details>") for text in texts), path.stem
-        assert not any("Open this cell" in text for text in texts), path.stem
-
-
 @pytest.fixture
 def exercises(tmp_path, monkeypatch):
     """A clone with one notebook of exercises, their solutions run and right."""

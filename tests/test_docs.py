@@ -15,12 +15,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
 PAGES += [ROOT / "results" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"(?<!\\)\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
-FOLDERS = ("data", "docs", "notebooks", "papers", "results", "site", "tools")  # and all below
-NUMBERED = re.compile(  # a link to a numbered page: its text and its number, or the other way round
-    r"\[([^\[\]]*)\]\((?:[^()\s]*/)?(\d\d)(?:_\w+)?\.(?:ipynb|md|html)(?:#[^()\s]*)?\)"
-    r'|<a\b[^>]*href="(?:[^"]*/)?(\d\d)(?:_\w+)?\.(?:ipynb|md|html)[^>]*>(.*?)</a>',
-    re.DOTALL,
-)
 PUBLISHED = re.compile(r"https://(?:arxiv\.org/abs|doi\.org|openreview\.net)/[^\s)\]]+")
 
 
@@ -66,18 +60,6 @@ def test_its_links_lead_somewhere(path):
     assert dead == []
 
 
-def test_the_digits_of_a_link_are_those_of_its_page():
-    paths = [*ROOT.glob("*.md"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*"))]
-    wrong = []
-    for path in paths:
-        if path.suffix in (".html", ".ipynb", ".j2", ".md", ".toml"):
-            for match in NUMBERED.finditer(read_all(path)):
-                words, number = match[1] or match[4] or "", match[2] or match[3]
-                if set(re.findall(r"\d+", words)) - {number}:
-                    wrong.append(f"{path.name}: {match[0]}")
-    assert wrong == []
-
-
 def test_a_published_work_that_is_linked_is_listed_once():
     listed = PUBLISHED.findall(read(ROOT / "docs" / "bibliography.md"))
     assert len(listed) == len(set(listed))
@@ -106,12 +88,6 @@ def read_terms() -> dict[str, list[str]]:
     return terms
 
 
-def sort_key(term: str) -> str:
-    """What the order of the glossary goes by: letters, digits and single blanks, β as beta."""
-    plain = re.sub(r"\([^)]*\)", "", term).replace("β", "beta").replace("-", " ")
-    return re.sub(r"[^a-z0-9 ]", "", plain.casefold()).strip()
-
-
 def name_patterns(term: str) -> list[re.Pattern]:
     """What finds a term in a text: each of its names, in singular, plural and as a participle."""
     names = [name for name in re.split(r", | \(|\)", term) if name and "$" not in name]
@@ -120,11 +96,6 @@ def name_patterns(term: str) -> list[re.Pattern]:
         stems = [re.escape(re.sub(r"(s|t?ing)$", "", word)) for word in re.split(r"[ -]", name)]
         patterns.append(re.compile(r"(?<!\w)" + r"\w*[\s-]+".join(stems), re.IGNORECASE))
     return patterns
-
-
-def test_the_glossary_is_in_alphabetical_order():
-    keys = [sort_key(term) for term in read_terms()]
-    assert len(keys) > 100 and keys == sorted(keys)
 
 
 def test_each_term_occurs_on_the_pages_that_introduce_it():
@@ -164,14 +135,6 @@ def test_readme_has_the_order_of_reading_and_a_term_leaves_no_notebook_out():
     assert [path.name[:2] for path in names] == " ".join(PARTS.values()).split()
     term = read(ROOT / "docs" / "syllabus.md").partition("\n## A term\n")[2]
     assert {Path(name).name for name in LINK.findall(term)} == {path.name for path in NOTEBOOKS}
-
-
-def test_the_pictures_of_readme_are_small_and_say_their_date():
-    pictures = sorted((ROOT / "docs" / "pictures").glob("*.webp"))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(pictures) == 3 and re.search(r"as of \d+ \w+ 20\d\d", readme)
-    for path in pictures:
-        assert path.stat().st_size < 60_000 and f'src="docs/pictures/{path.name}"' in readme
 
 
 def test_the_library_in_readme_runs_as_it_is_printed(capsys):

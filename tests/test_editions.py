@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from exercise_notebook import EXERCISES, write_notebook_of_exercises
-from helpers import NOTEBOOKS, each_notebook
+from helpers import each_notebook
 
 from tools import __main__ as commands
 from tools import assignment, desk, editions, execution, files
@@ -149,30 +149,6 @@ def test_a_note_has_the_minutes_of_the_header_and_sections_for_the_lecture(path)
     text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
     places = dict(re.findall(r"(?m)^## (\d+)\. .+\n\n\*(lecture|home)\*$", text))
     assert lecture == {int(number) for number, where in places.items() if where == "lecture"}
-
-
-@each_notebook
-def test_a_note_names_sections_of_its_notebook(path):
-    note = editions.write_note(files.read_facts(path)["teaching"], path.name[:2])
-    book = nbformat.read(path, 4)
-    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
-    assert set(re.findall(r"[Ss]ection (\d+)", note)) <= set(re.findall(r"(?m)^## (\d+)\.", text))
-
-
-def test_two_lectures_for_each_part_contain_the_sections_on_which_the_answers_rest():
-    text = (files.ROOT / "docs" / "syllabus.md").read_text(encoding="utf-8")
-    plan = text.partition("\n## Two lectures for each part\n")[2].partition("\n## ")[0]
-    planned = {}
-    for number, listed in re.findall(r"\[(\d\d)\]\(\S+\) sections ([\d, and]+):", plan):
-        planned.setdefault(number, set()).update(map(int, re.findall(r"\d+", listed)))
-    lectures = {path.name[:2]: files.read_facts(path)["teaching"]["lecture"] for path in NOTEBOOKS}
-    parts = [numbers for name, numbers in files.PARTS.items() if name[1:4] == " · "]
-    assert [*planned] == " ".join(parts).split()
-    assert all({*lectures[number]} <= sections for number, sections in planned.items())
-    minutes = re.findall(r"^\| (.*?) ?\| (\d+) \|", plan, re.MULTILINE)
-    starts = [row for row, (title, _) in enumerate(minutes) if title] + [len(minutes)]
-    for start, end in zip(starts, starts[1:], strict=False):
-        assert sum(int(count) for _, count in minutes[start:end]) == 90
 
 
 @each_notebook

@@ -80,12 +80,6 @@ def test_no_address_of_a_package_index_is_written_down():
         assert not re.search(r"index-url|find-links|/simple\b|/whl/", text), name
 
 
-def test_the_guide_speaks_of_each_target_of_make():
-    targets = re.findall(r"(?m)^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"))
-    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")]
-    assert [name for name in targets if f"make {name}" not in "".join(pages)] == []
-
-
 def test_make_keeps_memory_as_runs_do():
     text = (ROOT / "Makefile").read_text("utf-8")
     assert dict(re.findall(r"(?m)^(MALLOC_\w+) \?= (\d+)$", text)) == MALLOC

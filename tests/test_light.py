@@ -1,10 +1,8 @@
 """What an import costs: models, data and commands load nothing heavy that they do not need."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import unbraid
@@ -45,19 +43,6 @@ def test_help_and_typos_load_nothing_heavy(program, lines):
         loaded = subprocess.run(run, capture_output=True, text=True).stdout.split()
         assert f"{program}.__main__" in loaded and not needless & set(loaded), line
         assert program != "tools" or "numpy" not in loaded
-
-
-def test_profiles_of_tools_are_those_that_notebooks_know():
-    from tools import __main__, execution
-
-    assert [*get_args(get_args(__main__.Profile)[0])] == list(execution.CELL_SECONDS)
-
-
-def test_type_checkers_read_the_names_that_programs_get():
-    (block,) = [node for node in ast.parse(SOURCE).body if isinstance(node, ast.If)]
-    pairs = [(node.module, alias.name, alias.asname) for node in block.body for alias in node.names]
-    expected = [(f"unbraid.{module}", name, name) for name, module in unbraid.MODULES.items()]
-    assert ast.unparse(block.test) == "TYPE_CHECKING" and sorted(pairs) == sorted(expected)
 
 
 def test_names_are_loaded_when_they_are_used_and_tab_offers_them():

@@ -1,7 +1,5 @@
 """The live page's models: the reduced decoder paints what the whole one does, in few bits."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from helpers import seeded
@@ -34,31 +32,6 @@ def test_weights_in_blocks_stay_near():
     assert whole.dtype == np.int8 and scale.shape == (12, 1)
     near = (whole * scale.astype("float32")).reshape(values.shape)
     assert abs(near - values).max() <= 0.51 * scale.astype("float32").max()
-
-
-def test_the_page_names_each_part_once():
-    folder = Path(live.__file__).parent / "live_page"
-    page = (folder / "page.html").read_text(encoding="utf-8")
-    parts = (
-        "page.css page.js worker.js FACTS ATLAS CODES DECODER TWIN PRIOR DIGITS WASM MODULE ENGINE"
-    )
-    for name in (*parts.split(), "RIGHT", "LOST"):
-        assert page.count(f"<!--{name}-->") == 1, name
-    assert page.count("<!--") == len(parts.split()) + 2  # nothing is left to fill in
-    for name in ("description", "og:title", "og:description", "og:image"):
-        assert page.count(f'="{name}" content="') == 1
-
-
-@torch.no_grad()
-def test_the_twin_keeps_its_codes_in_the_same_form_and_fails():
-    twin = SingleElement.load(records.weights(live.TWIN)).eval()
-    decoder = live.ReducedDecoder(twin, twin.dynamic_size, films=100).eval()
-    codes = twin.generate(2, 8, seeded(0))
-    painted = decoder(decoder.reduce(codes).flatten(0, 1))
-    difference = (painted - twin.decode(codes).flatten(0, 1)).abs()
-    assert difference.mean() < 0.005 and difference.max() < 0.1  # of units of s that hardly count
-    assert live.read_share(live.TWIN, "swap_differing_motion_direction") < 0.5
-    assert live.read_share(live.SPRITES, "swap_differing_motion_direction") == 1
 
 
 @torch.no_grad()

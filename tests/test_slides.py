@@ -22,10 +22,6 @@ def cells():
     return nbformat.read(BOOKS["00"], 4).cells
 
 
-def test_the_decks_are_those_of_the_table():
-    assert set(DECKS) == {"00", "11", "13", "15", "21", "22", "23", "31", "32", "33", "34", "40"}
-
-
 @pytest.mark.parametrize("number", DECKS)
 def test_a_deck_asks_shows_and_answers(number):
     deck = DECKS[number]
@@ -76,25 +72,25 @@ def test_labels_are_large_enough_for_the_last_row(number):
 def test_a_slide_shows_what_the_page_has(cells):
     pictures = slides.find_figures(BOOKS["00"], nbformat.v4.new_notebook(cells=cells))
     mark = {"title": "T.", "line": "L."}
-    cells[3].metadata["slide"] = mark | {"figure": "twin"}  # of a cell that comes later
+    cells[4].metadata["slide"] = mark | {"figure": "twin"}  # of a cell that comes later
     assert 'src="figures/00-twin.png"' in slides.make_slides(cells, pictures)[2].thing
-    cells[3].metadata["slide"] = mark | {"figure": "twin", "part": [0, 0, 0.5, 1]}
+    cells[4].metadata["slide"] = mark | {"figure": "twin", "part": [0, 0, 0.5, 1]}
     assert 'src="figures/00-twin-0-0-0.5-1.png"' in slides.make_slides(cells, pictures)[2].thing
-    cells[3].metadata["slide"] = mark | {"figure": "lost"}
+    cells[4].metadata["slide"] = mark | {"figure": "lost"}
     with pytest.raises(ValueError, match="'T.', figure: .*sprites_swap, .*'lost'"):
         slides.make_slides(cells, pictures)
-    cells[3].source += "\n\n$$x$$\n\nOne.\n\n| a |\n|---|\n| b |\n\nTwo."
-    cells[3].metadata["slide"] = [mark, mark]
+    cells[4].source += "\n\n$$x$$\n\nOne.\n\n| a |\n|---|\n| b |\n\nTwo."
+    cells[4].metadata["slide"] = [mark, mark]
     formula, table = slides.make_slides(cells, pictures)[2:4]
     assert (formula.kind, table.kind, table.notes) == ("formula", "table", ["One.", "Two."])
     for count in (1, 3):
-        cells[3].metadata["slide"] = [mark] * count
+        cells[4].metadata["slide"] = [mark] * count
         with pytest.raises(ValueError, match="a slide for each formula and table"):
             slides.make_slides(cells, pictures)
 
 
 def test_an_equation_stands_above_what_a_slide_shows(cells):
-    cells[3].source += "\n\n$$y.\\tag{1}$$\n\n$$x=2.\\tag{12}$$"
+    cells[4].source += "\n\n$$y.\\tag{1}$$\n\n$$x=2.\\tag{12}$$"
     mark = {"title": "T.", "line": "L.", "equation": "12", "list": ["a"]}
     cells = [cell for cell in cells if "slide" not in cell.metadata]
     cells[-1].metadata["slide"] = mark
@@ -103,14 +99,3 @@ def test_an_equation_stands_above_what_a_slide_shows(cells):
     cells[-1].metadata["slide"]["equation"] = "2"
     with pytest.raises(ValueError, match="'T.': expected an equation 2"):
         slides.make_slides(cells, [])
-
-
-@pytest.mark.parametrize("number", DECKS)
-def test_no_slide_shows_a_formula_alone(number):
-    assert "formula" not in {slide.kind for slide in DECKS[number]}
-
-
-def test_slides_survive_a_new_run(cells):
-    marks = [cell.metadata.get("slide") for cell in cells]
-    book = files.normalise(nbformat.v4.new_notebook(cells=cells))
-    assert any(marks) and marks == [cell.metadata.get("slide") for cell in book.cells]

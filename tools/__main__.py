@@ -30,18 +30,11 @@ Renew = Annotated[bool, typer.Option("--renew", help="Write new outputs over com
 
 
 @app.command()
-def run(
-    only: Only = "",
-    profile: Profile = "quick",
-    to: To = None,
-    cell_seconds: Annotated[float | None, typer.Option(help="The longest for a cell.")] = None,
-    solutions: Annotated[bool, typer.Option("--solutions", help="Run these, too.")] = False,
-) -> None:
+def run(only: Only = "", profile: Profile = "quick", to: To = None) -> None:
     """Run notebooks into a folder of their own, without the solutions of exercises."""
     from tools import execution
 
-    chosen = profile, claim(to, "run"), only, cell_seconds
-    outcomes = execution.run(*chosen, solutions=solutions)
+    outcomes = execution.run(profile, claim(to, "run"), only)
     end(not any(outcome.fault for outcome in outcomes))
 
 
@@ -72,19 +65,13 @@ def export() -> None:
 @app.command()
 def student(only: Only = "", to: To = None) -> None:
     """Write the notebooks without solutions."""
-    from tools.editions import write_edition
-
-    folder = claim(to, "student")
-    report(write_edition("student", folder, only), folder)
+    write_edition("student", only, to)
 
 
 @app.command()
 def teacher(only: Only = "", to: To = None) -> None:
     """Write the notebooks with open solutions and notes on teaching."""
-    from tools.editions import write_edition
-
-    folder = claim(to, "teacher")
-    report(write_edition("teacher", folder, only), folder)
+    write_edition("teacher", only, to)
 
 
 @app.command()
@@ -125,6 +112,14 @@ def desk(
 
     for line in lay_out(files.ROOT, (to or files.ROOT / "mine").expanduser(), outputs):
         print(line)
+
+
+def write_edition(edition: str, only: str, to: Path | None) -> None:
+    """Write an edition of the notebooks."""
+    from tools import editions
+
+    folder = claim(to, edition)
+    report(editions.write_edition(edition, folder, only), folder)
 
 
 def claim(to: Path | None, command: str) -> str:

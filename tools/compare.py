@@ -59,7 +59,8 @@ def compare(only: str = "", to: str | Path = "build/compare", renew: bool = Fals
             print(f"{path.stem}: left out without the data {', '.join(missing)}; run make data")
         else:
             chosen.append(path.stem)
-    for outcome in execution.run("quick", to, " ".join(chosen)) if chosen else []:
+    outcomes = execution.run("quick", to, " ".join(chosen), solutions=True) if chosen else []
+    for outcome in outcomes:
         path = outcome.notebook
         if outcome.fault:
             is_well = False

@@ -128,19 +128,12 @@ def describe_fault(cell: NotebookNode, reason: str) -> str:
 
 
 def run(
-    profile: str = "quick",
-    to: str | Path = "build/run",
-    only: str = "",
-    cell_seconds: float | None = None,
-    solutions: bool = True,
+    profile: str, to: str | Path = "build/run", only: str = "", solutions: bool = False
 ) -> list[Outcome]:
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
 
-    As many run at once as there are cores, and memory for. cell_seconds: the longest a cell may
-    take; by default generous. solutions: as in `execute`.
+    As many run at once as there are cores, and memory for. solutions: as in `execute`.
     """
-    if cell_seconds is not None and not cell_seconds >= 1:
-        raise ValueError(f"cell-seconds: expected 1 or more, found {cell_seconds}")
     notebooks = select_notebooks(only=only)
     Path(to).mkdir(parents=True, exist_ok=True)  # A folder that cannot be made is refused at once.
     cores = count_cores()
@@ -151,9 +144,8 @@ def run(
 
     outcomes: list[Outcome] = []
     started = time.perf_counter()
-    work = partial(execute, profile=profile, seconds=cell_seconds, solutions=solutions)
     with serve(os.environ) as kernels, ThreadPoolExecutor(at_once) as pool:
-        work = partial(work, kernels=kernels)
+        work = partial(execute, profile=profile, solutions=solutions, kernels=kernels)
         # The longest begin first: at the end, others fill the cores beside them.
         ordered = sorted(notebooks, key=read_minutes, reverse=True)
         futures = [pool.submit(work, path, Path(to) / path.name) for path in ordered]
