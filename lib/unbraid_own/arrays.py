@@ -17,7 +17,6 @@ FEWEST, FEWEST_GROUPS = 20, 10  # sequences, or groups of them
 MOST_VALUES = 10**8  # of all codes of a file: a few times so many bytes are in memory at once
 ROWS_PER_CLASS = 4  # on average, at least
 ROWS_OUTSIDE = 10  # of the most frequent class, at least
-NO_CODES = ("mask", "lengths")  # arrays that say which steps of codes are none
 OPEN = {  # of a file of another kind: what makes named arrays of it
     ".npy": '{{"code": np.load("{}")}}',
     ".csv": '{{k: np.array(v.tolist()) for k, v in pd.read_csv("{}").items()}}',
@@ -58,19 +57,14 @@ def read_arrays(path: Path | str, field: str) -> Arrays:
     try:
         members = zipfile.ZipFile(path).infolist()
         check_size(where, sum(each.file_size for each in members) // 8)
-        is_once = len({each.filename for each in members}) == len(members)
-        check_field(is_once, where, "names that differ", "one twice")
         with np.load(path, allow_pickle=False) as content:
             named = {name: content[name] for name in content.files}
-        check_field(
-            all(hasattr(v, "ndim") for v in named.values()), where, "arrays alone", "others"
-        )
+        named = {name: values for name, values in named.items() if values.ndim}
     except Exception as error:  # zipfile and NumPy raise nearly anything for a damaged file
         if str(error).startswith(where):
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{where} cannot be read ({reason}); {REPAIR}") from None
-    named = {name: values for name, values in named.items() if values.ndim}
     check_field(named, where, "at least one array", "none")
     return {n: np.char.decode(v, "utf-8") if v.dtype.kind == "S" else v for n, v in named.items()}
 
@@ -98,10 +92,8 @@ def check_inputs(
     checks.check_names("dynamic", () if dynamic is None else dynamic, factors)
     given = {name: given_array(f"code {name!r}", code) for name, code in codes.items()}
     check_size("codes", sum(code.size for code in given.values()))
-    for name in given:
-        is_code = name not in NO_CODES and not name.startswith("inputs")
-        expected = "units (cut all to one length; name a baseline otherwise)"
-        check_field(is_code, f"code {name!r}", expected, name)
+    is_code = not {"mask", "lengths"} & {*given}
+    check_field(is_code, "codes", "units alone, cut all to one length", ", ".join(given))
     steps = {code.shape[1] for code in given.values() if code.ndim == 3}
     known = {name: read_factor(f"factor {name!r}", v, steps) for name, v in factors.items()}
     count = len(next(iter(known.values())))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +49,14 @@ def find_clips(folder: Path) -> Found:
     folders = [path for path in entries if path.is_dir()]
     odd = [path for path in entries if path not in films and path not in folders]
     is_one = len(entries) in (len(films), len(folders)) and entries
-    remedy = "a folder of them for each clip" if odd and odd[0].suffix in PICTURES else ""
-    remedy = remedy or name_remedy(odd[0].suffix.lower() if odd else "")
-    expected = f"films ({', '.join(FILMS)}) alone, or folders of pictures alone ({remedy})"
+    expected = f"films ({', '.join(FILMS)}) alone, or a folder of pictures alone for each clip"
+    expected += f" ({name_remedy(odd)})"
     found = [paths[0].name for paths in (odd, films, folders) if paths]
     check_field(is_one, str(folder), expected, " and ".join(found) or "nothing")
     clips = {normalise(path.name): path for path in entries}
-    if folders:
-        looked = [(len(order_pictures(path)), 0.0) for path in entries]
-    else:
-        looked = [look_at_film(path) for path in progress_bar(entries, "looking at films")]
-    counts, rates = zip(*looked, strict=True)
+    looked = progress_bar(entries, "looking at clips")
+    pairs = [(len(order_pictures(p)), 0.0) if folders else look_at_film(p) for p in looked]
+    counts, rates = zip(*pairs, strict=True)
     expected = f"films of one rate, since each frame is a step ({ENCODE})"
     said = f"{min(rates):.4g} frames a second and {max(rates):.4g} frames"
     check_field(max(rates) <= 1.01 * min(rates), str(folder), expected, said)
@@ -72,8 +70,12 @@ def find_clips(folder: Path) -> Found:
     ]
 
     def read() -> list[np.ndarray]:
-        pairs = zip(progress_bar(entries, "reading clips"), counts, strict=True)
-        values = [read_pictures(p) if folders else read_film(p, count) for p, count in pairs]
+        values = []
+        for path, count in zip(progress_bar(entries, "reading clips"), counts, strict=True):
+            if folders:
+                values.append(np.stack([*map(read_picture, order_pictures(path))]))
+            else:
+                values.append(read_film(path, count))
         levels = int(max(each.max() for each in values)) - min(each.min() for each in values)
         expected = "frames of some contrast (16 bits become 8 by / 257)"
         check_field(levels >= FEWEST_LEVELS, str(folder), expected, f"{levels} of 255")
@@ -85,11 +87,12 @@ def find_clips(folder: Path) -> Found:
 def list_entries(folder: Path) -> list[Path]:
     """What is in a folder, sorted by name, but its labels and what is hidden or left by systems."""
     entries = (path for path in folder.iterdir() if path.name not in LEFT)
-    return sorted((path for path in entries if path.name[0] != "."), key=lambda path: path.name)
+    return sorted(path for path in entries if path.name[0] != ".")
 
 
-def name_remedy(suffix: str) -> str:
-    """How to make what can be read of files whose names end so."""
+def name_remedy(odd: Sequence[Path]) -> str:
+    """How to make what can be read of the first of odd files, by the end of its name."""
+    suffix = odd[0].suffix.lower() if odd else "none"
     found = [remedy for suffixes, remedy in OTHERS.items() if suffix in suffixes.split()]
     return found[0] if found else "move others away"
 
@@ -156,8 +159,7 @@ def order_pictures(folder: Path) -> list[Path]:
     """
     paths, where = list_entries(folder), f"the folder {folder.name}"
     odd = [path for path in paths if path.suffix.lower() not in PICTURES]
-    remedy = name_remedy(odd[0].suffix.lower() if odd else "")
-    expected = f"two pictures or more ({', '.join(PICTURES)}; {remedy})"
+    expected = f"two pictures or more ({', '.join(PICTURES)}; {name_remedy(odd)})"
     found = ", ".join(path.name for path in odd[:1] or paths[:1]) or "none"
     check_field(len(paths) > 1 and not odd, where, expected, found)
     parts = [re.fullmatch(r"(.*?)(\d*)", path.stem).groups() for path in paths]  # type: ignore[union-attr]
@@ -166,16 +168,10 @@ def order_pictures(folder: Path) -> list[Path]:
     order = np.argsort(numbers, kind="stable")
     place = int((np.diff(numbers[order]) != 1).argmax())
     found = f"{paths[order[place + 1]].name} after {paths[order[place]].name}"
-    found += " (does the counter begin anew?)" * (len(kinds) == 1)
     expected = f"names that differ in a number alone, which counts up by one ({COUNT})"
     is_counted = len(kinds) == 1 and (np.diff(numbers[order]) == 1).all() and numbers.min() >= 0
     check_field(is_counted, where, expected, found)
     return [paths[place] for place in order]
-
-
-def read_pictures(folder: Path) -> np.ndarray:
-    """All pictures of a folder, bytes (T, 3, 32, 32)."""
-    return np.stack([read_picture(path) for path in order_pictures(folder)])
 
 
 def read_picture(path: Path) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from unbraid.codes import concatenate, decode_all, encode_all, root_mean_square
+from unbraid.codes import concatenate, decode_all, encode_all
 from unbraid.data.sequences import Sequences
 from unbraid.figures import films, images
 from unbraid.measures.judges import SequenceJudge
@@ -74,14 +74,6 @@ def count_common(parts: Sequence[Sequences]) -> int:
     return min(int((steps * number).amax(1).min()) for steps in seen)
 
 
-def average(part: Sequences) -> tuple[Tensor, Tensor]:
-    """What was observed, and its mean over time, both in the shape of the frames (N, T, ...)."""
-    mask, axes = part.observed, part.frames.ndim
-    weight = mask.reshape(*mask.shape, *[1] * (axes - mask.ndim)).expand_as(part.frames)
-    mean = (part.frames * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
-    return weight, mean.expand_as(part.frames)
-
-
 # ---- swaps
 
 
@@ -91,7 +83,6 @@ class Swaps(NamedTuple):
     picture: pages.Picture  # a film of frames, or an image of series
     captions: list[str]
     table: list[tuple[str, ...]]  # a row a label, named right in real, decoded, swapped; or empty
-    sentence: str  # on what is decoded
 
 
 def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int = 0) -> Swaps:
@@ -103,8 +94,6 @@ def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int 
     columns |= {"decoded": decode_all(model, codes), "donor": test.frames[donors]}
     for name, code in codes.items():
         columns[f"{name} of donor"] = decode_all(model, codes | {name: code[donors]})
-    mask, mean = average(test)
-    errors = [root_mean_square(each, test.frames, mask) for each in (columns["decoded"], mean)]
     columns = {name: clips[:, :steps] for name, clips in columns.items()}
     if test.kind == "frames":
         columns = {name: clips.clamp(0, 1) for name, clips in columns.items()}
@@ -112,16 +101,12 @@ def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int 
     picture = film(shown)
     names = data.names["test"]
     captions = [f"{names[row]}, donor {names[donors[row]]}" for row in range(min(SHOWN, len(test)))]
-    numbers = f"(error {errors[0]:.3f}, of each sequence's own mean over time {errors[1]:.3f})"
-    said = f"What is decoded from the codes is nearer to new sequences than a mean {numbers}."
-    if errors[0] >= errors[1]:
-        said = f"The model has learnt little: a mean without any motion is as near {numbers}."
 
     judged = [n for n in test.static if 2 <= len(test.classes.get(n, ())) <= MOST_CLASSES]
     # A class that training lacks cannot be named, as where a label is the group of the split.
     judged = [n for n in judged if set(test.labels[n].tolist()) <= set(train.labels[n].tolist())]
     if not judged:
-        return Swaps(picture, captions, [], said)
+        return Swaps(picture, captions, [])
     classes = {name: test.classes[name] for name in judged}
     judge = fit_judge(train.frames[:, :steps], train.labels, classes, seed)
     real, plain, mixed = (
@@ -141,7 +126,7 @@ def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int 
         shares = of_real.factors[name].right, each.plain, each.right, each.moved
         should = "the donor's" if each.role == "changes" else "its own"
         rows.append((name, *map(show, shares), f"{each.chance:.2f}", should))
-    return Swaps(picture, captions, rows, said)
+    return Swaps(picture, captions, rows)
 
 
 def fit_judge(

@@ -61,12 +61,10 @@ def load(
     check_type((str, type(None)), group=group)
     check_seed(seed, 2**32 - 1)
     path = Path(path)
-    suffix = path.suffix.lower()
-    is_other = path.is_file() and suffix != ".csv"
+    is_read = path.is_dir() or (path.is_file() and path.suffix.lower() == ".csv")
     expected = "a folder of clips, or a csv file with columns id and time"
-    expected += f" ({clips.name_remedy(suffix)})" * is_other
     given = path.name if path.exists() else f"nothing at {path}"
-    check_field(path.is_dir() or (path.is_file() and not is_other), "data", expected, given)
+    check_field(is_read, "data", f"{expected} ({clips.name_remedy([path])})", given)
     found = clips.find_clips(path) if path.is_dir() else series.find_series(path)
     file, taken = Path(labels or path / LABELS), [*found.taken]
     known: dict[str, Encoded] = {}
@@ -94,8 +92,8 @@ def load(
             continue
         mask = None if observed.all() else torch.from_numpy(observed[chosen])
         own = {label: torch.as_tensor(each[chosen]) for label, each in numbers.items()}
-        still = tuple(label for label, each in numbers.items() if each.ndim == 1)
-        moving = tuple(label for label in numbers if label not in still)
+        still = tuple(label for label, each in own.items() if each.ndim == 1)
+        moving = tuple(label for label in own if label not in still)
         frames, source = torch.from_numpy(values[chosen]), f"{about}, {name} split"
         splits[name] = Sequences(frames, own, still, moving, name, source, mask, of_classes)
     names = {name: np.array(found.names)[chosen].tolist() for name, chosen in rows.items()}

@@ -28,18 +28,12 @@ def check_target(path: Path) -> None:
     check_field(is_free, str(path), "no file, or one that we made (name another)", "another")
 
 
-def provenance(
-    inputs: Iterable[Path] = (), words: Sequence[str] = (), device: str = "cpu"
-) -> dict[str, object]:
-    """What a reader in a year needs to know; as JSON holds it, with the SHA-256 of input files.
-
-    words: of the command, after `unbraid`; none in a program.
-    """
+def provenance(inputs: Iterable[Path], words: Sequence[str]) -> dict[str, object]:
+    """The command `unbraid` with these words, with the SHA-256 of input files, as JSON holds it."""
+    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
     return {
-        "command": shlex.join(["unbraid", *words]) if words else "",
+        "command": shlex.join(["unbraid", *words]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"unbraid": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in PACKAGES},
-        "device": device,
+        "versions": {"unbraid": __version__} | versions,
         "sha256": {path.name: digest(path) for path in inputs if path.is_file()},
     }

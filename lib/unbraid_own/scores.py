@@ -12,13 +12,13 @@ from itertools import product
 
 import numpy as np
 from scipy.special import entr
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
 TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
-QUANTILES = 10  # classes of a continuous factor, where information is counted
+QUANTILES = 10  # classes of a continuous factor
 
 Columns = Sequence[np.ndarray]  # of each factor (N,): class numbers, or floats
 
@@ -34,10 +34,17 @@ def importances(
     two regressors of the paper; other codes take gradient boosting, with other importances.
     """
     scaled = StandardScaler().fit_transform(code)  # A constant unit becomes 0.
-    # One after another: in threads, of forests or of their trees, scikit-learn empties Python's
-    # list of warnings for the other threads, and then warns of that.
-    forests = [grow(scaled, values, held_out, trees, seed) for values in columns]
-    grown, skills = zip(*forests, strict=True)
+    # Each tree may split by any unit, or units that know nothing would be given importance.
+    options = {"min_samples_leaf": 5, "max_features": 1.0, "random_state": seed}
+    options["max_samples"] = min(TREE_ROWS, int((~held_out).sum()))
+    grown, skills = [], []
+    for classes in map(as_classes, columns):
+        known, true = classes[~held_out], classes[held_out]
+        forest = RandomForestClassifier(trees, **options).fit(scaled[~held_out], known)
+        loss = (forest.predict(scaled[held_out]) != true).mean()
+        base = (np.bincount(known).argmax() != true).mean()
+        grown.append(forest.feature_importances_)
+        skills.append(max(1 - loss / base, 0.0))
     return np.stack(grown, 1), np.array(skills)
 
 
@@ -54,36 +61,13 @@ def map_units(code: np.ndarray, columns: Columns) -> tuple[np.ndarray, np.ndarra
     pairs = [count_nats(factor, unit) for unit, factor in product(bins, labels)]
     nats = np.reshape(pairs, (len(bins), len(labels)))
     entropies = np.array([count_nats(factor, factor) for factor in labels])
-    filled, classes = (count_values(group) for group in (bins, labels))
-    chance = np.outer(filled - 1, classes - 1) / (2 * len(code))
+    filled = [len(np.unique(each)) - 1 for each in bins]
+    chance = np.outer(filled, [len(np.unique(each)) - 1 for each in labels]) / (2 * len(code))
     told = np.clip(nats - chance, 0, None) / entropies
     if len(nats) < 2:
         return told, np.full(len(labels), np.nan)
     second, best = np.sort(nats, axis=0)[-2:]
     return told, (best - second) / entropies
-
-
-def count_values(groups: Columns) -> np.ndarray:
-    """How many different values each group has."""
-    return np.array([len(np.unique(each)) for each in groups])
-
-
-def grow(
-    code: np.ndarray, values: np.ndarray, held_out: np.ndarray, trees: int, seed: int
-) -> tuple[np.ndarray, float]:
-    """The importance of each unit (D,) for one factor (N,), and the skill."""
-    if is_continuous := values.dtype.kind == "f":  # in any unit the same, to the last digit
-        values = ((values - values.mean()) / values.std()).round(9)
-    kind = RandomForestRegressor if is_continuous else RandomForestClassifier
-    # Each tree may split by any unit, or units that know nothing would be given importance.
-    options = {"min_samples_leaf": 5, "max_features": 1.0, "random_state": seed}
-    true, known = values[held_out], values[~held_out]
-    forest = kind(trees, max_samples=min(TREE_ROWS, len(known)), **options)
-    predicted = forest.fit(code[~held_out], known).predict(code[held_out])
-    best = known.mean() if is_continuous else np.bincount(known).argmax()
-    differ = np.subtract if is_continuous else np.not_equal
-    loss, base = (np.square(differ(said, true) * 1.0).mean() for said in (predicted, best))
-    return forest.feature_importances_, max(1 - loss / base, 0.0)
 
 
 def disentanglement(importance: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import csv
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ MARKED = r"\W*\d*[.,]\d+(?:[dDqQ][+-]?\d+)?\D*"
 UNEVEN = 1.6  # times the shortest step that the longest may have; months differ by less
 LONGEST = 1000  # steps of a series
 MOST_LISTED = 4  # names in a cell of the table
-LARGEST, SMALLEST = 1e30, 1e-35  # numbers whose squares a model can hold, of others than zeros
+LARGEST = 1e30  # a model can hold no square of larger numbers
 ROUNDING = 1e-9  # by which equal values may differ, as a share of the largest
 PLAIN = "numbers with a decimal point and nothing else (an empty cell is a gap)"
 COMMAS = "commas between cells (pd.read_csv(old, sep=';', decimal=',').to_csv(new, index=False))"
@@ -72,25 +72,18 @@ def read_table(path: Path, *needed: str) -> pd.DataFrame:
             for row in reader:
                 if len(row) == len(names) or "".join(row).strip():
                     cells[reader.line_num] = row
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name}: expected {UTF8}, found {error.reason}") from None
-    except csv.Error as error:
-        raise ValueError(f"{path.name}: expected {COMMAS}, found {error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path.name}: expected {COMMAS}, in {UTF8}, found {error}") from None
     shown = ", ".join(names)[:60] or "none"
-    check_field(len(names) > 1 or ";" not in shown, path.name, COMMAS, shown)
-    expected = "a first line of different names (of pandas, index=False leaves out row numbers)"
-    check_field(names and all(names) and len({*names}) == len(names), path.name, expected, shown)
-    check_field({*needed} <= {*names}, path.name, f"columns {', '.join(needed)} ({MELT})", shown)
-    check_field(cells, path.name, "lines below the names", "none")
+    is_named = all(names) and len({*names}) == len(names) and {*needed} <= {*names}
+    expected = f"different names, of columns {', '.join(needed)} and others; {COMMAS}; {MELT}"
+    check_field(is_named and cells, path.name, expected, f"{shown} above {len(cells)} lines")
     for line, row in cells.items():
         expected = f"{len(names)} cells in each line"
         check_field(len(row) == len(names), path.name, expected, f"{len(row)} in line {line}")
     table = pd.DataFrame.from_dict(cells, "index", columns=names).apply(lambda x: x.str.strip())
     table["id"] = table["id"].map(normalise)
     check_column(table["id"] != "", f"{path.name}, id", "a name in each line", table["id"])
-    spelt = {name.casefold(): name for name in table["id"]}
-    is_one = table["id"].map(lambda name: spelt[name.casefold()] == name)
-    check_column(is_one, f"{path.name}, id", "ids that differ in more than case", table["id"])
     return table
 
 
@@ -105,8 +98,8 @@ def read_numbers(cells: pd.Series, where: str) -> pd.Series:
     is_gap = cells == ""
     check_column(is_gap | cells.str.fullmatch(NUMBER), where, PLAIN, cells)
     numbers = cells.mask(is_gap, "nan").astype(float)
-    is_usual = is_gap | (numbers == 0) | numbers.abs().between(SMALLEST, LARGEST)
-    check_column(is_usual, where, f"numbers from {SMALLEST:g} to {LARGEST:g} (scale them)", cells)
+    is_usual = is_gap | (numbers.abs() <= LARGEST)
+    check_column(is_usual, where, f"numbers up to {LARGEST:g} (scale them)", cells)
     return numbers
 
 
@@ -134,7 +127,7 @@ def find_series(path: Path) -> Found:
     whole = index_steps(table[["id", "time"]].assign(**numbers), path.name)
     by_id = whole.groupby(level=0)
     parts = {name: part.droplevel(0) for name, part in by_id}
-    check_steps(parts, path.name)
+    step = check_steps(whole, path.name)
     span, largest = (by_id.max() - by_id.min()).max(), whole.abs().max()
     still = span.index[~(span > ROUNDING * largest)]
     expected = f"numbers that change within a series ({LABELS} is for what stays the same)"
@@ -147,30 +140,27 @@ def find_series(path: Path) -> Found:
         doubts += doubt_gaps(name, whole[name].to_numpy(), "Leave the cell empty", is_label=False)
     taken = [
         ("series", f"{len(parts)} of {describe_span([len(each) for each in times])} steps"),
-        ("one step", str(times[0].to_series().diff().median())),
+        ("one step", str(step)),
         ("variables", f"{list_some(columns)}; {gaps:.1%} of the values are missing"),
         *(("doubt", doubt) for doubt in doubts),
     ]
     return Found([*parts], times, lambda: values, taken, columns)
 
 
-def check_steps(series: dict[str, pd.DataFrame], file: str) -> None:
-    """Refuse series that are too short or too long, and steps that are not equally long."""
-    usual = {}
-    for name, part in series.items():
-        seen = int(part.notna().any(axis=1).sum())
-        check_field(seen > 1, file, f"two lines or more of each id ({MELT})", f"{seen} of {name}")
-        expected = f"at most {LONGEST} steps ({CUT})"
-        check_field(len(part) <= LONGEST, file, expected, f"{len(part)} of {name}")
-        gaps = part.index.to_series().diff().dropna()
-        found = f"{gaps.min()} to {gaps.max()} in {name}, before {gaps.idxmax()}"
-        is_even = gaps.max() <= UNEVEN * gaps.min()
-        check_field(is_even, f"{file}, time", f"equal steps ({EVEN})", found)
-        usual[name] = gaps.median()
-    ends = min(usual, key=usual.__getitem__), max(usual, key=usual.__getitem__)
-    found = " and ".join(f"{usual[name]} in {name}" for name in ends)
-    is_one = usual[ends[1]] <= UNEVEN * usual[ends[0]]
-    check_field(is_one, f"{file}, time", "steps that all series share (resample them)", found)
+def check_steps(whole: pd.DataFrame, file: str) -> Any:
+    """The usual step; refuses series that are too short or too long, and steps of other lengths."""
+    times = whole.index.to_frame()["time"]
+    counts, seen = times.groupby(level=0).size(), whole.notna().any(axis=1).groupby(level=0).sum()
+    found = f"{seen.min()} of {seen.idxmin()}"
+    check_field(seen.min() > 1, file, f"two lines or more of each id ({MELT})", found)
+    found = f"{counts.max()} of {counts.idxmax()}"
+    check_field(counts.max() <= LONGEST, file, f"at most {LONGEST} steps ({CUT})", found)
+    gaps = times.groupby(level=0).diff().dropna()
+    (low, _), (high, before) = gaps.idxmin(), gaps.idxmax()
+    found = f"{gaps.min()} in {low} and {gaps.max()} in {high}, before {before}"
+    is_even = gaps.max() <= UNEVEN * gaps.min()
+    check_field(is_even, f"{file}, time", f"equal steps of all series ({EVEN})", found)
+    return gaps.median()
 
 
 def list_some(names: Iterable[str]) -> str:
@@ -213,16 +203,14 @@ def read_labels(
         return {name: (rows[name].to_numpy(), known[name][1]) for name in labels}, doubt
     steps, encoded = index_steps(table, path.name), {}
     longest = max(map(len, times))
+    for sequence, own in zip(names, times, strict=True):
+        given = steps.loc[sequence].index
+        lacking = [*own.difference(given)[:1], *given.difference(own)[:1]]
+        where, expected = f"{path.name}, {sequence}", "a line for each step (frames count from 0)"
+        check_field(not lacking, where, expected, f"{len(given)} for {len(own)}, see {lacking}")
     for name in labels:
-        padded = []
-        for sequence, own in zip(names, times, strict=True):
-            row, count = steps[name][sequence].reindex(own), len(steps[name][sequence])
-            missing = f"{count} for {len(own)} steps, none at {row.isna().idxmax()}"
-            holds = row.notna().all() and count == len(own)
-            expected = "a value at each step (frames count from 0)"
-            check_field(holds, f"{path.name}, {name} of {sequence}", expected, missing)
-            padded.append(np.pad(row.to_numpy(), (0, longest - len(row)), "edge"))
-        values = np.stack(padded).astype(known[name][0].dtype)
+        rows = (steps.loc[sequence, name].to_numpy() for sequence in names)
+        values = np.stack([np.pad(row, (0, longest - len(row)), "edge") for row in rows])
         is_still = (values == values[:, :1]).all()
         encoded[name] = values[:, 0] if is_still else values, known[name][1]
     return encoded, doubt
@@ -236,13 +224,9 @@ def encode(cells: pd.Series, where: str) -> Encoded:
     cells = cells.map(normalise)
     check_column(cells != "", where, "no gaps", cells)
     is_number, is_whole = cells.str.fullmatch(NUMBER), cells.str.fullmatch(r"[+-]?\d+")
+    is_one_kind = is_number if is_number.any() else ~cells.str.fullmatch(MARKED)
+    check_column(is_one_kind, where, f"{PLAIN}, or classes that begin with a letter", cells)
     if is_number.all() and not is_whole.all():
         return read_numbers(cells, where).to_numpy(np.float32), None
-    is_odd = ~is_number if is_number.any() else cells.str.fullmatch(MARKED)
-    has_words = not cells[is_odd].str.contains(r"\d").all()
-    is_meant = is_odd.mean() > 0.5 if not is_number.any() else (is_number & ~is_whole).any()
-    is_meant = is_meant or (is_number.mean() >= 0.5 and has_words)
-    expected = f"{PLAIN}, or classes that begin with a letter"
-    check_column(~is_odd if is_meant else cells != "", where, expected, cells)
     numbers, classes = pd.factorize(cells.astype(int) if is_whole.all() else cells, sort=True)
     return numbers, tuple(map(str, classes))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from hashlib import blake2b
 from itertools import product
 
 import numpy as np
@@ -118,8 +117,8 @@ def find_copies(codes: Arrays, factors: Arrays) -> np.ndarray | None:
     near = group_copies(units)
     if near.max() + 1 < count and not are_kinds(int(near.max()) + 1, classes):
         return near
-    of_codes = to_index("rows", [blake2b(row.tobytes(), digest_size=16).digest() for row in units])
-    both = np.unique(np.hstack([of_codes[:, None], *indices.values()]), axis=0, return_inverse=True)
+    of_codes = np.unique(units, axis=0, return_inverse=True)[1].reshape(-1, 1)
+    both = np.unique(np.hstack([of_codes, *indices.values()]), axis=0, return_inverse=True)
     different, groups = of_codes.max() + 1, both[1].ravel()
     is_alike = count - 1 - groups.max() >= ALIKE * (count - different) > 0
     is_fine = any(len(np.unique(unit)) > max(20, different / 2) for unit in units.T)

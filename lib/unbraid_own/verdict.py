@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -66,14 +65,10 @@ class Probes:
         self.level = max(SIGNIFICANCE / size, 1 / (1 + count))
         options: dict[str, Any] = {"test": held_out, "groups": numbers, "permutations": count}
         options |= {"pooling": tuple(POOLINGS), "seed": seed}
-
-        def read(probe: str) -> leakage.LeakageMatrix:
-            is_first = probe == PROBES[0]
-            return leakage.leakage_matrix(codes, factors, probe=probe, doubt=is_first, **options)
-
-        # Each takes one thread, since those of small matrix products wait for each other.
-        with ThreadPoolExecutor(2) as pool:
-            self.matrices = [*pool.map(read, PROBES)]
+        self.matrices = [
+            leakage.leakage_matrix(codes, factors, probe=each, doubt=each == PROBES[0], **options)
+            for each in PROBES
+        ]
         self.cells: Cells = {}
         for name in factors:
             self.cells[name] = {code: max(self.list_cells(code, name), key=rank) for code in codes}
