@@ -29,8 +29,10 @@ NOTE = """\
 > all is typed, a cell writes your code to `{file}.py`, {use}. The lesson's own page has all bodies:
 > look there last."""
 USES = {  # what is done with what was typed
+    "03": "which an exercise of notebook 40 and notebook 42 use",
     "11": "and notebook 12 trains it",
-    "measures": "which an exercise of notebook 40 and notebook 42 use",
+    "13": "to import with codes of your own",
+    "33": "to import with codes of your own",
 }
 HINT = """\
 <details><summary>Hint for {name} (about {minutes} minutes, {difficulty})</summary>
@@ -87,7 +89,7 @@ def write_note(number: str, names: list[str]) -> str:
         minutes=sum(texts[name]["minutes"] for name in names),
         how=how,
         file=file,
-        use=USES.get(number) or USES.get(file) or f"and notebook {number} trains it",
+        use=USES.get(number, f"and notebook {number} trains it"),
     )
 
 

@@ -6,12 +6,11 @@ never raises for a wrong answer and never changes it.
 
 import copy
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
-from functools import partial
 from itertools import chain, islice, permutations
 from typing import Any, NamedTuple
 
@@ -48,7 +47,7 @@ class Expectation:
     axes: Sequence[str] = ()
     choices: Sequence[Any] = ()
     rounding: float = 0.005
-    mistakes: Sequence[tuple[object, str]] = ()
+    mistakes: Iterable[tuple[object, str]] = ()
 
     def accepts(self, expected: object, found: object) -> bool:
         """Whether a word, a number or an array is the expected one."""
@@ -70,7 +69,14 @@ class Expectation:
 
     def resembles(self, wrong: object, found: object) -> bool:
         """Whether a value is this wrong one, at the digits that are printed."""
-        return self.accepts(wrong, found) or (self.is_measure(wrong) and is_near(wrong, found, 0.2))
+        return self.accepts(wrong, found) or (
+            self.is_measure(wrong) and is_near(wrong, found, 40 * self.near, self.near)
+        )
+
+    @property
+    def near(self) -> float:
+        """The largest share by which a value may be off and still be taken for a wrong one."""
+        return min(0.005, self.rounding)
 
 
 class Verdict(NamedTuple):
@@ -103,6 +109,10 @@ class KindError(TypeError):
     """An answer of another kind or form than expected."""
 
 
+class WordError(KindError):
+    """An answer that is no word, where one is expected."""
+
+
 SLIPS: list[tuple[Callable, str]] = [  # what a measure became, as a function of the right one
     (lambda right: -right, "The sign is wrong."),
     (lambda right: 100 * right, "This is in per cent: give a share, from 0 to 1."),
@@ -117,7 +127,6 @@ SLIPS: list[tuple[Callable, str]] = [  # what a measure became, as a function of
     (lambda right: abs(right) ** 0.5, "This is the root of the answer."),
     (lambda right: 1 / right, "This is the inverse of the answer."),
     (lambda right: 1 - right, "This is one minus the answer."),
-    (lambda right: right[::-1] if right.ndim else np.nan, "The order is the opposite one."),
 ]
 EXPECTATIONS: dict[str, Expectation] = {}
 
@@ -199,7 +208,7 @@ def explain_fault(expectation: Expectation, found: object) -> str:
     try:  # The kind of all values comes before any value.
         pairs = list(pair_results(apply_calls(expectation.value, calls), found, calls))
     except KindError as error:
-        words = list_words(expectation) if "A word is" in str(error) else ""
+        words = list_words(expectation) if isinstance(error, WordError) else ""
         names = f" The names are: {words}." if words else ""
         return find_mistake(expectation, found, {}) or f"{error}{names}"
     if judge:
@@ -213,9 +222,9 @@ def explain_fault(expectation: Expectation, found: object) -> str:
         return ""
     if why := find_mistake(expectation, found, missed):
         return why
-    wrong = list(missed.values())
-    reason = find_order(expectation, pairs, wrong[0]) or explain_slip(expectation, pairs, wrong)
-    return f"{reason or explain_value(expectation, wrong[0])} Open the hint, and try again."
+    reason = find_slip(expectation, pairs, missed)
+    reason = reason or explain_value(expectation, next(iter(missed.values())))
+    return f"{reason} Open the hint, and try again."
 
 
 def find_nan(found: Any) -> str:
@@ -296,7 +305,8 @@ def pair_values(expected: Any, found: Any, call: str = "", place: str = "") -> I
         for number, pair in enumerate(zip(expected, found, strict=True), 1):
             yield from pair_values(*pair, call, f"{place}{name} {number}: ")
     elif fault := compare_kinds(expected, found):
-        raise KindError(f"{call}{place}{fault}")
+        error = WordError if isinstance(expected, str) else KindError
+        raise error(f"{call}{place}{fault}")
     else:
         yield Pair(call, place, expected, found)
 
@@ -348,20 +358,41 @@ def is_near(right: object, found: object, most: float, share: float = 0.005) -> 
     return bool(within.all()) or is_rounded(wanted, yours, most)
 
 
+def find_slip(expectation: Expectation, pairs: list[Pair], missed: dict[int, Pair]) -> str:
+    """What wrong values are of the right ones: in another order, nearly right, or of another sign,
+    unit or factor; "" if they are none of these."""
+    first, near = next(iter(missed.values())), expectation.near
+    if why := find_order(expectation, [pair for pair in pairs if pair.call == first.call], first):
+        return f"{first.call}{why}"
+    alike = [pair for pair in missed.values() if pair.place == first.place]  # in other calls, too
+    if not all(expectation.is_measure(pair.expected) for pair in alike):
+        return ""
+    if is_rounded(as_array(first.expected), as_array(first.found), 92 * near):
+        return f"{first.place}This is right but rounded too far: give one more decimal."
+    if is_near(first.expected, first.found, 0, expectation.rounding):
+        return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
+    with np.errstate(all="ignore"):
+        for change, why in SLIPS:
+            slips = ((change(as_array(pair.expected)), pair.found) for pair in alike)
+            if all(is_near(*slip, 4 * near, near) for slip in slips):
+                return first.place + why
+    return ""
+
+
 def find_order(expectation: Expectation, pairs: list[Pair], wrong: Pair) -> str:
     """What is said of an array, or of a list of single values, that is right in another order."""
-    own, place = [pair for pair in pairs if pair.call == wrong.call], ""
     if np.ndim(wrong.expected):
         right, yours, place = as_array(wrong.expected), as_array(wrong.found), wrong.place
-    elif len({(np.ndim(pair.expected), isinstance(pair.expected, str)) for pair in own}) > 1:
+    elif len({(np.ndim(pair.expected), isinstance(pair.expected, str)) for pair in pairs}) > 1:
         return ""  # words and numbers, or arrays
     else:
-        right, yours = (as_array(list(side)) for side in [*zip(*own, strict=True)][2:])
+        right, yours = (as_array(list(side)) for side in [*zip(*pairs, strict=True)][2:])
+        place = ""
     several = len(np.unique(right)) > 2  # Else a wrong value is soon another one's, too.
     for table, why in list_orders(right) if right.size > 3 else ():
         is_likely = table.shape == yours.shape and (several or "transposed" in why)
         if is_likely and all(map(expectation.accepts, table, yours)):
-            return f"{wrong.call}{place}{why}"
+            return place + why
     return ""
 
 
@@ -378,53 +409,6 @@ def list_orders(right: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
         yield np.flip(right, axis), f"The order is the opposite one{along}."
         yield np.roll(right, 1, axis), f"All values are one place late{along}."
         yield np.roll(right, -1, axis), f"All values are one place early{along}."
-
-
-def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]) -> str:
-    """What wrong measures are of the right ones: another order, sign, unit or factor; or ""."""
-    first = missed[0]
-    alike = [pair for pair in missed if pair.place == first.place]  # in other calls, too
-    if not all(expectation.is_measure(pair.expected) for pair in alike):
-        return ""
-    near = min(1, expectation.rounding / 0.005)  # answers with all digits are not guessed at
-    if is_rounded(as_array(first.expected), as_array(first.found), 0.46 * near):
-        return f"{first.place}This is right but rounded too far: give one more decimal."
-    if is_near(first.expected, first.found, 0, expectation.rounding):
-        return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
-    if is_another_order(expectation, [pair for pair in pairs if pair.call == first.call]):
-        return f"{first.call}These are the right values in another order."
-    right = [as_array(pair.expected) for pair in alike]
-    yours = [as_array(pair.found) for pair in alike]
-    with np.errstate(all="ignore"):
-        for change, why in SLIPS:
-            pairs_of_it = zip(map(change, right), yours, strict=True)
-            if all(is_near(*pair, 0.02 * near, 0.005 * near) for pair in pairs_of_it):
-                return first.place + why
-    one, two = (np.concatenate(list(map(np.ravel, side))) for side in (right, yours))
-    why = find_constant(one, two, 0.005 * near)
-    return first.place + why if why else ""
-
-
-def is_another_order(expectation: Expectation, pairs: list[Pair]) -> bool:
-    """Whether several single numbers are the right ones, as they are printed, exchanged."""
-    right = [as_array(pair.expected) for pair in pairs]
-    yours = [as_array(pair.found) for pair in pairs]
-    if len(pairs) < 2 or any(value.ndim or value.dtype.kind != "f" for value in right):
-        return False
-    near = partial(is_near, most=0.2, share=expectation.relative)
-    return all(map(near, sorted(right), sorted(yours))) and not all(map(near, right, yours))
-
-
-def find_constant(right: np.ndarray, yours: np.ndarray, share: float) -> str:
-    """Which constant all values are off by, as a factor or a summand; "" if by none."""
-    if len(right) < 2 or np.ptp(right) == 0 or not np.isfinite(yours).all():
-        return ""
-    factor, summand = (right * yours).sum() / (right * right).sum(), (yours - right).mean()
-    if factor and is_near(factor * right, yours, 0, share):
-        return f"All your values are the right ones times {factor:.4g}."
-    if is_near(right + summand, yours, 0, share):
-        return f"All your values are the right ones plus {summand:.4g}."
-    return ""
 
 
 def list_words(expectation: Expectation) -> str:

@@ -1,9 +1,9 @@
 """The workshop: the reader types a model or instruments from an empty file, and each one answers.
 
 The workshop edition of a notebook leaves the bodies of some functions to the reader (tools/
-workshop.py makes it). `check` says of each whether it is right. `save` writes a model to
-model_32.py, and the instruments of all pages to measures.py. `to_library` gives a model's weights
-to the library's class. What is run to check the functions of a notebook stands in the module of its
+workshop.py makes it). `check` says of each whether it is right. `save` writes what was typed to a
+file, such as model_32.py, or measures.py for notebook 03. `to_library` gives a model's weights to
+the library's class. What is run to check the functions of a notebook stands in the module of its
 number, such as `n32`.
 """
 
@@ -16,10 +16,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -32,17 +30,20 @@ from torch import Tensor, nn
 from unbraid.checks import as_array, check_field, check_name
 from unbraid.files import write_atomically
 
-from unbraid_course.exercises import Expectation, Verdict, explain_fault, find_line
+from unbraid_course.exercises import (
+    Expectation,
+    Verdict,
+    explain_fault,
+    find_line,
+    find_mistake,
+)
 from unbraid_course.lessons import list_free, open_lesson
 
 Names = dict[str, Any]
 NUMBERS = {"IndependentPrediction": "11", "UnorderedFrames": "22", "SingleElement": "32"}
 EDITIONS = [path.stem[1:] for path in sorted(Path(__file__).parent.glob("n[0-9]*.toml"))]
-SEEN = "what is given to "  # begins the name of an array that no answer is judged by
-RANDOM = "random "  # in the name of one that is judged to within a tenth
 GRADIENT = "gradient of "
 STUB = "raise NotImplementedError"
-UNKNOWN = " Open the hint, and try again."  # ends what is said if no mistake was recognised
 REMARKS = {  # on errors of PyTorch that name another cure
     "Can't call numpy()": " NumPy knows no gradients: compute with torch, without `detach`.",
     "read-only": ": what is given belongs to the caller, so copy it first.",
@@ -89,6 +90,11 @@ class Part:
     cases: tuple[Any, ...] = CASES
     share: float = 1e-6
 
+    def expect(self, arrays: Names, mistakes: Iterable[tuple[Names, str]] = ()) -> Expectation:
+        """Arrays as an answer, with the wrong ones that are known."""
+        how: Names = {"relative": self.share, "absolute": 1e-6, "rounding": 1e-4}
+        return Expectation(arrays, axes=self.axes, mistakes=mistakes, **how)
+
 
 def check(number: str, name: str, *typed: object) -> Verdict:
     """Whether a function of a notebook is right: shown as the cell's result.
@@ -121,10 +127,10 @@ def check(number: str, name: str, *typed: object) -> Verdict:
             what = f"{type(error).__name__}{find_line(error, outermost=True)}: {error}"
             remark = next((said for text, said in REMARKS.items() if text in what), "")
             return Verdict(name, False, f"{where}Your code raises {what}{remark}")
-        if compare(part, run_right(number, name, case), yours):
-            with warnings.catch_warnings(action="ignore"):  # of mistakes
-                why = find_reason(number, name, case, given, yours).removesuffix(UNKNOWN)
-            return Verdict(name, False, f"{where}{why}")
+        with warnings.catch_warnings(action="ignore"):  # of mistakes
+            fault = explain_answer(number, name, case, given, yours)
+        if fault:
+            return Verdict(name, False, f"{where}{fault}")
     solved.add((number, name))
     return Verdict(name, True, "right")
 
@@ -156,80 +162,50 @@ def attempt(part: Part, names: Names, case: Any) -> Names | None:
     return None
 
 
-def compare(part: Part, right: Names, yours: Names, with_seen: bool = False) -> str:
-    """What is wrong with arrays, "" if nothing is; with those on the way, these come first."""
-    names = sorted(right, key=lambda name: not name.startswith(SEEN))
-    names = [name for name in names if with_seen or not name.startswith(SEEN)]
-    for share, is_random in ((part.share, False), (0.1, True)):
-        some = [name for name in names if (RANDOM in name) == is_random]
-        expected = {name: right.get(name) for name in some}
-        found = {name: yours.get(name) for name in some}
-        how: Names = {"relative": share, "absolute": 1e-6, "axes": part.axes, "rounding": 1e-4}
-        if fault := explain_fault(Expectation(expected, **how), found):
-            return fault
-    return ""
-
-
-def find_reason(number: str, name: str, case: Any, given: Names, yours: Names) -> str:
-    """Why arrays are wrong in a case: a known mistake, what the wrong ones have in common, or where
-    they begin to be wrong."""
+def explain_answer(number: str, name: str, case: Any, given: Names, yours: Names) -> str:
+    """Why arrays are wrong in a case, "" if they are right: a known mistake, a property that does
+    not hold, a gradient that does not arrive, or what `explain_fault` says of the first of them."""
     part, right = find_part(number, name), run_right(number, name, case)
-    answers: dict[Any, Names | None] = {case: yours}
-    if why := find_mistake(number, name, given, answers, [*right]):
+    wrong = [each for each in right if not is_same(part, {each: right[each]}, yours)]
+    if not wrong:
+        return ""
+    mistakes = list_mistakes(number, name, case, given, dict)
+    if why := find_mistake(part.expect(right, mistakes), yours, {}):
         return why
-    wrong = [each for each in right if not is_same({each: right[each]}, yours, part.share)]
     if untrue := [each for each in wrong if as_array(right[each]).dtype.kind == "b"]:
         return f"This must hold, and does not: {untrue[0]}."
-    values = [each for each in wrong if not each.startswith(GRADIENT)]
-    if not values:
+    if all(each.startswith(GRADIENT) for each in wrong):
         return explain_gradients(wrong, right, yours)
-    others = [each for each in right if each not in wrong and not each.startswith(GRADIENT)]
-    for some, what in ((values, ""), (values[:1], f"{values[0]}: ")):
-        some = [*some, *others]  # a mistake that makes more wrong is another one
-        if RANDOM not in values[0] and (why := find_mistake(number, name, given, answers, some)):
-            return what + why
-    seen = [each for each in right if each.startswith(SEEN)]
-    fits = all(np.shape(right[each]) == np.shape(yours.get(each, ())) for each in seen)
-    fine = [each for each in others if not each.startswith(SEEN)]
-    praise = f"Right: {', '.join(fine)}. " if fine else ""
-    return praise + compare(part, right, yours, with_seen=fits)
+    mistakes = list_mistakes(number, name, case, given, drop_gradients)
+    return explain_fault(part.expect(drop_gradients(right), mistakes), drop_gradients(yours))
 
 
-def find_mistake(
-    number: str, name: str, given: Names, answers: dict[Any, Names | None], some: list[str]
-) -> str:
-    """What is said of the known mistake that gives some of the arrays that an answer gives: where
-    it is wrong, the first case of `answers`, and then in all others; or ""."""
+def list_mistakes(
+    number: str, name: str, case: Any, given: Names, pick: Callable[[Names], Names]
+) -> Iterator[tuple[Names, str]]:
+    """What known mistakes give in a case, of those that give what an answer gives in all others.
+
+    pick: takes from arrays those that count.
+    """
     part = find_part(number, name)
-    first, *_ = answers
-    left_out = set(answers[first] or ()).difference(some)
+    others = {each: attempt(part, given, each) for each in part.cases if each != case}
     for place, (*_, why) in enumerate(read_texts(number).get(name, {}).get("mistakes", [])):
-        for case in (first, *part.cases):
-            if case not in answers:
-                answers[case] = attempt(part, given, case)
-            made, yours = run_mistake(number, name, place, case), answers[case]
-            if made is None or yours is None:
-                fits = made is yours
-            else:
-                compared = {each: made[each] for each in made if each not in left_out}
-                fits = is_same(compared, yours, part.share)
-            if not fits:
-                break
-        else:
-            return why
-    return ""
+        make = partial(run_mistake, number, name, place)
+        made = make(case)
+        if made and all(is_same(part, pick(make(at) or {}), each) for at, each in others.items()):
+            yield pick(made), why
 
 
-def is_same(arrays: Names, yours: Names, share: float) -> bool:
-    """Whether arrays are the reader's, but for those by which no answer is judged."""
-    for name, each in arrays.items():
-        one, two = as_array(each), as_array(yours[name])
-        near = 0.1 if RANDOM in name else share
-        if not name.startswith(SEEN) and (
-            one.shape != two.shape or not np.allclose(one, two, near, 1e-6, True)
-        ):
-            return False
-    return True
+def is_same(part: Part, arrays: Names, yours: Names | None) -> bool:
+    """Whether arrays are those of an answer, which may have more; of none, whether it failed."""
+    if not arrays or yours is None:
+        return not arrays and yours is None
+    return not explain_fault(part.expect(arrays), {name: yours.get(name) for name in arrays})
+
+
+def drop_gradients(arrays: Names) -> Names:
+    """Arrays without their gradients."""
+    return {name: each for name, each in arrays.items() if not name.startswith(GRADIENT)}
 
 
 def explain_gradients(wrong: list[str], right: Names, yours: Names) -> str:
@@ -314,14 +290,6 @@ def with_gradients(found: Names, model: nn.Module | None = None, **inputs: Any) 
             f"{GRADIENT}{name} at {place}": g for place, g in zip(places, each, strict=True)
         }
     return found | gradients
-
-
-@contextmanager
-def seen_by(layer: nn.Module, name: str, arrays: Names) -> Iterator[None]:
-    """Note what a layer is given, to say of a wrong answer from which index on it goes wrong."""
-    hook = layer.register_forward_pre_hook(lambda _, given: arrays.update({SEEN + name: given[0]}))
-    yield
-    hook.remove()
 
 
 def read_texts(number: str) -> Names:
@@ -444,79 +412,30 @@ def follow(model: Line, rows: Any, terms: int) -> Names:
 
 
 def save(number: str, cells: list[str] | None = None) -> None:
-    """Write what was typed beside the page; a file of which something is lost is kept by its date.
+    """Write what was typed beside the page; the file before it is kept if it is another one.
 
-    A model goes to model_32.py, and instruments to measures.py, beside those of other pages.
     cells: sources in the order in which they were run; by default those of this session.
     """
     check_name("number", number, EDITIONS)
     cells = sys.modules["__main__"].__dict__.get("In", []) if cells is None else cells
     check_field(not isinstance(cells, str), "cells", "a list of sources", "one text")
     notebook = import_module(f"{__name__}.n{number}")
-    wanted, path = list_wanted(number, cells), Path(f"{name_file(number)}.py")
-    source = write_model(cells, wanted)
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    if number not in NUMBERS.values():
-        source = merge_instruments(number, source, before)
+    path = Path(f"{name_file(number)}.py")
+    source = write_model(cells, notebook.WANTED)
     if doubtful := [name for name in notebook.PARTS if (number, name) not in solved]:
         print(f"Not right yet, or not checked since the start: {', '.join(doubtful)}.")
-    first, *rest = before.strip().split("\n\n\n")  # the imports, to which some may be added
-    if not all(f"\n{piece}\n" in f"\n{source}" for piece in [*first.split("\n"), *rest] if piece):
-        kept = path.with_name(f"{path.stem}_{datetime.now():%Y_%m_%d_%H%M%S_%f}.py")
-        path.replace(kept)
+    if path.exists() and path.read_text(encoding="utf-8") != source:
+        kept = path.replace(path.with_stem(f"{path.stem}_before"))
         print(f"The file before, which differs, is now {kept.name}.")
     write_atomically(path, source.encode())
     print(f"{path.resolve()} has what you have typed.")
 
 
 def name_file(number: str) -> str:
-    """The module to which `save` writes what was typed on a page."""
-    return f"model_{number}" if number in NUMBERS.values() else "measures"
-
-
-def list_wanted(number: str, sources: Iterable[str]) -> list[str]:
-    """What `save` writes: what is wanted of a page, and of instruments also what else was typed."""
-    notebook = import_module(f"{__name__}.n{number}")
+    """The module to which `save` writes what was typed on a page; notebooks read that of 03."""
     if number in NUMBERS.values():
-        return list(notebook.WANTED)
-    made: Names = {}
-    for source in sources:
-        with suppress(SyntaxError):
-            made |= read_made(source)
-    typed = dict.fromkeys(name.split(".")[0] for name in notebook.PARTS)
-    others = [name for name in typed if STUB not in made.get(name, STUB)]
-    return list(dict.fromkeys([*notebook.WANTED, *others]))
-
-
-def merge_instruments(number: str, source: str, before: str) -> str:
-    """The file with the instruments of a page as they are in source, all others as they were.
-
-    ValueError where both need one name for two things.
-    """
-    pages = {each: import_module(f"{__name__}.n{each}") for each in EDITIONS}
-    page, made = pages.pop(number), read_made(before)
-    wanted = list(dict.fromkeys([*page.WANTED, *(name.split(".")[0] for name in page.PARTS)]))
-    own = read_made(write_model([before], [name for name in wanted if name in made]))
-    foreign = set(chain(*(each.WANTED for each in pages.values())))
-    others = [name for name in made if name not in own or name in foreign]
-    merged = write_model([before, source], [*others, *list_wanted(number, [source])])
-    alone = [before, *(f"{name} = None" for name in wanted)]  # what others need besides
-    theirs, now = read_made(write_model(alone, others)), read_made(merged)
-    if twice := [name for name in theirs if name not in wanted and now[name] != theirs[name]]:
-        needed = "is something else in measures.py, where another page needs it"
-        raise ValueError(f"{', '.join(twice)}: {needed}. Rename yours, and save again.")
-    return merged
-
-
-def read_made(source: str) -> dict[str, str]:
-    """What a module makes: of each name the code, of an imported one from where it comes."""
-    made = {}
-    for node in ast.parse(source, "measures.py").body:
-        for place, name in enumerate(list_made(node)):
-            made[name] = ast.unparse(node)
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                made[name] = f"{getattr(node, 'module', '')} {ast.unparse(node.names[place])}"
-    return made
+        return f"model_{number}"
+    return "measures" if number == "03" else f"measures_{number}"
 
 
 def write_model(cells: list[str], wanted: Sequence[str]) -> str:

@@ -155,8 +155,9 @@ def run_p(names: Names, _: Any) -> Names:
     """The p of a value above all others, below them, between them, and equal to some."""
     shuffled, found = [0.3, -0.1, 0.2, 0.2, 0.05, -0.4, 0.0], Names()
     for value in (0.9, -0.7, 0.04, 0.2):
-        given = names["p_value"](value, [*shuffled])
+        given = names["p_value"](value, yours := [*shuffled])
         found |= take_numbers("p_value", given, f"p of {value} among {shuffled}")
+        found[f"the values keep their order, with {value}"] = np.array(yours == shuffled)
     return found
 
 

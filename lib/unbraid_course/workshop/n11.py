@@ -14,7 +14,6 @@ from unbraid_course.workshop import (
     build,
     gaussian,
     noise,
-    seen_by,
     take,
     with_gradients,
 )
@@ -51,8 +50,11 @@ def run_networks(names: Names, case: Case) -> Names:
     kinds = nn.Conv2d | nn.ConvTranspose2d
     layers: list[Any] = [*encoder.modules(), *decoder.modules()]
     layers = [layer for layer in layers if isinstance(layer, kinds)]
-    spreads = [float(layer.weight.detach().std()) for layer in layers]
-    found["random weights: their standard deviations"] = torch.tensor(spreads)
+    inputs = (16, 16, 16, 16, 1, 4, 4, 4)  # pixels that reach one, of each channel
+    pairs = list(zip(layers, inputs, strict=False))
+    shares = [layer.weight.var() * layer.in_channels * n / 2 for layer, n in pairs]
+    powers = torch.stack(shares).log2().round()  # draws are rough
+    found["standard deviations of the weights, in powers of the root of 2 above He's"] = powers
     found["largest biases"] = torch.tensor(
         [float(layer.bias.detach().abs().max()) for layer in layers]
     )
@@ -69,10 +71,9 @@ def run_networks(names: Names, case: Case) -> Names:
 
 def run_posterior(names: Names, case: Case) -> Names:
     """Mean and log-variance of the posterior at a frame."""
-    model, seen = build(names["Posterior"], 5, 6), Names()
-    with seen_by(model.combine, "`combine`", seen):
-        given = model(noise((case.clips, 5)), gaussian(case.clips, 6, shift=0.5))
-    return with_gradients(take("Posterior.forward", given, GAUSSIAN), model) | seen
+    model = build(names["Posterior"], 5, 6)
+    given = model(noise((case.clips, 5)), gaussian(case.clips, 6, shift=0.5))
+    return with_gradients(take("Posterior.forward", given, GAUSSIAN), model)
 
 
 def make_encoder() -> nn.Module:

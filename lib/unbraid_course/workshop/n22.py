@@ -16,7 +16,6 @@ from unbraid_course.workshop import (
     follow,
     gaussian,
     noise,
-    seen_by,
     take,
     with_gradients,
 )
@@ -45,12 +44,11 @@ def run_draw(names: Names, case: Case) -> Names:
 
 def run_compare(names: Names, case: Case) -> Names:
     """What pairs of maps have in common, also if there are two frames only."""
-    model, seen = build(names["PairEncoder"], *WIDTHS[:4]), Names()
+    model = build(names["PairEncoder"], *WIDTHS[:4])
     few = take("compare", model.compare(noise((case.clips, 2, 2, 4, 4))), "with two frames")
     h = noise((*case[:2], 2, 4, 4)).requires_grad_()
-    with seen_by(model.pair, "`pair`", seen):
-        found = take("compare", model.compare(h), f"with {case.frames} frames") | few
-    return with_gradients(found, maps=h) | seen
+    found = take("compare", model.compare(h), f"with {case.frames} frames") | few
+    return with_gradients(found, maps=h)
 
 
 def make_trunk() -> nn.Module:
@@ -60,12 +58,10 @@ def make_trunk() -> nn.Module:
 
 def run_read(names: Names, case: Case) -> Names:
     """q(d_i | s, x_i) of each frame."""
-    model, seen = build(names["Encoder"], make_trunk(), *WIDTHS), Names()
+    model = build(names["Encoder"], make_trunk(), *WIDTHS)
     h, s = noise((*case[:2], 2, 4, 4)).requires_grad_(), noise((case.clips, 4)).requires_grad_()
-    with seen_by(model.dynamic, "`dynamic`", seen):
-        given = model.read_d(h, s)
-    found = take("Encoder.read_d", given, ("mean of d", "log-variance of d"))
-    return with_gradients(found, model.dynamic, maps=h, s=s) | seen
+    found = take("Encoder.read_d", model.read_d(h, s), ("mean of d", "log-variance of d"))
+    return with_gradients(found, model.dynamic, maps=h, s=s)
 
 
 def run_encoder(names: Names, case: Case) -> Names:

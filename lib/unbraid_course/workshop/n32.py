@@ -11,7 +11,6 @@ from unbraid_course.lessons import n32
 from unbraid_course.workshop import (
     CASES,
     GRADIENT,
-    RANDOM,
     Case,
     Line,
     Names,
@@ -22,7 +21,6 @@ from unbraid_course.workshop import (
     gaussian,
     kind,
     noise,
-    seen_by,
     settled_noise,
     take,
     to_library,
@@ -49,22 +47,24 @@ def run_kl(names: Names, case: Case) -> Names:
 def run_draw(names: Names, _: Case) -> Names:
     """Of many draws the mean and the deviation, and the gradients that arrive at the mean."""
     torch.manual_seed(0)
-    mean = torch.tensor([1.0, -2.0, 3.0]).repeat(20_000, 1).requires_grad_()
-    log_variance = torch.tensor([-3.0, 1.0, 2.0]).repeat(20_000, 1).requires_grad_()
+    centre, width = torch.tensor([[1.0, -2.0, 3.0], [-3.0, 1.0, 2.0]])
+    mean, log_variance = (each.repeat(20_000, 1).requires_grad_() for each in (centre, width))
     drawn = take("draw", names["draw"]((mean, log_variance)), "draw")["draw"]
     again = torch.as_tensor(names["draw"]((mean, log_variance)))
-    found = {"random draws: mean of 20 000": drawn.mean(0)}
-    found["random draws: their standard deviation"] = drawn.std(0)
+    found = {"mean of 20 000 draws": drawn.mean(0)}
+    found["their standard deviation"] = drawn.std(0)
     apart = (drawn - drawn.mean(0)) / drawn.std(0)
     inside = (apart.abs() < 1).double().mean()
     found["half of the draws are below the mean"] = abs((apart < 0).double().mean() - 0.5) < 0.02
     found["68 % of the noise lies between -1 and 1"] = abs(inside - 0.683) < 0.02
     found["the noise of two units is not the same"] = apart.T.corrcoef()[0, 1:].abs().max() < 0.1
     found["each call draws anew"] = torch.tensor(not torch.equal(drawn, again))
+    stays = torch.equal(mean[0], centre) and torch.equal(log_variance[0], width)
+    found["q stays as it was"] = torch.tensor(stays)
     (drawn.square().mean() + 0 * (mean + log_variance).sum()).backward()
     inputs: Names = {"mean": mean, "log-variance": log_variance}
     for name, part in inputs.items():
-        found[f"{GRADIENT}{RANDOM}draws at the {name}"] = part.grad.sum(0)
+        found[f"{GRADIENT}draws at the {name}"] = part.grad.sum(0)
     shape = names["draw"]([part.view(100, 200, 3) for part in (mean, log_variance)]).shape
     return {"the shape of draws of clips of frames": torch.tensor(shape)} | found
 
@@ -77,21 +77,17 @@ def make_encoder() -> nn.Module:
 def run_posterior(names: Names, case: Case) -> Names:
     """Both posteriors; what `fill` gives no other noise does."""
     model = build(names["Posterior"], make_encoder(), **SIZES).train(case.is_training)
-    seen: Names = {}
-    with settled_noise(), seen_by(model.read, "`read`", seen):
+    with settled_noise():
         given = model(noise((*case[:2], 3, 2, 2)), lambda anchor: 1 - noise(anchor.shape))
     form = [("mean of s", "log-variance of s"), ("mean of d", "log-variance of d")]
-    return with_gradients(take("Posterior.forward", given, form), model) | seen
+    return with_gradients(take("Posterior.forward", given, form), model)
 
 
 def run_prior(names: Names, case: Case) -> Names:
     """The prior of codes of six units."""
     model, d = build(names["Prior"], 6, 4), noise((*case[:2], 6)).requires_grad_()
-    seen: Names = {}
-    with seen_by(model.read, "`read`", seen):
-        given = model(d)
-    form = ("mean of d", "log-variance of d")
-    return with_gradients(take("Prior.forward", given, form), model, codes=d) | seen
+    found = take("Prior.forward", model(d), ("mean of d", "log-variance of d"))
+    return with_gradients(found, model, codes=d)
 
 
 def build_model(names: Names, case: Case) -> Any:
@@ -219,7 +215,7 @@ def read_config(model: Any) -> Names:
 
 PARTS = {
     "kl": Part(run_kl, ("clip", "unit")),
-    "draw": Part(run_draw, ("unit",), cases=CASES[:1]),
+    "draw": Part(run_draw, ("unit",), cases=CASES[:1], share=0.1),  # draws are rough
     "Posterior.forward": Part(run_posterior),
     "Prior.forward": Part(run_prior),
     "SingleElement.loss": Part(run_loss),
