@@ -156,21 +156,12 @@ def test_the_notebook_runs_at_the_profile_that_is_asked_for(source, tmp_path):
     assert written[2] == other.source
 
 
-@pytest.mark.parametrize(
-    "change, says",
-    (
-        (lambda cells: cells.pop(-2), "11.3: found no cell tagged solution"),
-        (lambda cells: cells.pop(3), "expected one in each exercise"),
-        (lambda cells: cells[3].update(source="### Exercise 1.1 · guess: x"), "guess"),
-        (lambda cells: cells[-2].update(source="x = 1"), "11.3, solution: expected check"),
-        (lambda cells: cells.clear(), "found none"),
-    ),
-)
-def test_what_is_no_exercise_is_refused(change, says, source, tmp_path):
+@pytest.mark.parametrize("kept, says", ((slice(-2), "11.3: found no cell"), (slice(0), "none")))
+def test_what_is_no_exercise_is_refused(kept, says, source, tmp_path):
     book = nbformat.read(source, 4)
-    change(book.cells)
+    book.cells = book.cells[kept]
     nbformat.write(book, source)
-    with pytest.raises(ValueError, match=re.escape(says)):
+    with pytest.raises(ValueError, match=says):
         assignment.write_assignment(tmp_path / "build", folder=source.parent)
 
 

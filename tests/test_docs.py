@@ -79,37 +79,6 @@ OTHERS = {  # abbreviations that need no entry: parts of a machine, licences, da
 }
 
 
-def read_terms() -> dict[str, list[str]]:
-    """The terms of the glossary in its order, each with the pages that it names."""
-    rows = GLOSSARY.read_text("utf-8").rpartition("|---|---|---|\n")[2].splitlines()
-    cells = [re.split(r"(?<!\\)\|", row) for row in rows]  # "", term, meaning, pages, ""
-    terms = {row[1].strip(): LINK.findall(row[3]) for row in cells}
-    assert len(terms) == len(rows), "a term twice"
-    return terms
-
-
-def name_patterns(term: str) -> list[re.Pattern]:
-    """What finds a term in a text: each of its names, in singular, plural and as a participle."""
-    names = [name for name in re.split(r", | \(|\)", term) if name and "$" not in name]
-    patterns = []
-    for name in names:
-        stems = [re.escape(re.sub(r"(s|t?ing)$", "", word)) for word in re.split(r"[ -]", name)]
-        patterns.append(re.compile(r"(?<!\w)" + r"\w*[\s-]+".join(stems), re.IGNORECASE))
-    return patterns
-
-
-def test_each_term_occurs_on_the_pages_that_introduce_it():
-    """Red: the page has got another word, or the glossary names a wrong page."""
-    lost = []
-    for term, links in read_terms().items():
-        assert links, f"{term}: expected the page that introduces it"
-        for link in links:
-            text = read_all((GLOSSARY.parent / link).resolve())
-            if not any(pattern.search(text) for pattern in name_patterns(term)):
-                lost.append(f"{term}: {link}")
-    assert lost == []
-
-
 @each_notebook
 def test_every_abbreviation_of_a_lesson_is_in_the_glossary(path):
     """Words of capitals that are no name of a claim and in no link's target."""

@@ -90,17 +90,6 @@ def run(root, copy):
     return run
 
 
-def test_what_is_added_is_what_the_guide_names(root, section):
-    folder = root / "tests" / "extending"
-    added = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
-    edits = tomllib.loads((folder / "edits.toml").read_text(encoding="utf-8"))["edit"]
-    assert len(edits) == 4 and "four lines" in section
-    added |= {edit["file"] for edit in edits}
-    added -= {"edits.toml", "papers/toy/__init__.py"}
-    assert [name for name in sorted(added) if f"`{name}`" not in section] == []
-    assert "`__init__.py`" in section
-
-
 def test_what_is_added_is_trained_measured_shown_and_verified(copy, run, commands):
     lines = [line.removeprefix("papers ") for line in commands if line.startswith("papers ")]
     said = run("-c", PAPERS, *lines)  # in one process, which imports once

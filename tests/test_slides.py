@@ -1,20 +1,15 @@
 """Slides from the committed notebooks: short, with notes, and pictures described."""
 
-import io
-import math
 import re
 
 import nbformat
 import pytest
-from PIL import Image
 
 from tools import files
 from tools.site import slides
 
 BOOKS = {path.name[:2]: path for path in files.select_notebooks()}
 DECKS = {number: made for number, path in BOOKS.items() if (made := slides.make_deck(path)[0])}
-LETTERS = 15  # the least height in pixels of a label's letters that the last row can read
-DRAWN, WRITTEN = 9 / 72 * 200, 12  # their height in a figure (9 points), and above a film
 
 
 @pytest.fixture
@@ -41,32 +36,6 @@ def test_a_deck_asks_shows_and_answers(number):
         assert slide.kind == "question" or (slide.title[-1] in ".?" and slide.line[-1] == "."), said
         assert slide.kind != "code" or slide.thing.count("\n") <= 26, slide.title  # 25 lines
         assert "](" not in said + slide.thing  # no link out of the folder
-
-
-def find_place(slide):
-    """Width and height in pixels for a picture, of 1280 x 720: wide ones stand over their line."""
-    if slide.kind == "tall":
-        return 840, 716
-    title = math.ceil(len(drop_marks(slide.title)) / 56)  # their lines of text
-    line = math.ceil(len(drop_marks(slide.line)) / 74)
-    return 1276, 654 - 39 * title - 35 * line - 80 * ("equation" in slide.thing)
-
-
-def drop_marks(text):
-    """A text with its formulas as three letters, without marks of Markdown."""
-    return re.sub(r"\$.*?\$", "xxx", text).replace("*", "")
-
-
-@pytest.mark.parametrize("number", DECKS)
-def test_labels_are_large_enough_for_the_last_row(number):
-    drawn = {figure.name: figure for figure in slides.make_deck(BOOKS[number])[1]}
-    for slide in DECKS[number]:
-        name = re.search(r'figures/(.*?\.png)"', slide.thing)
-        if name:
-            image = Image.open(io.BytesIO(drawn[name[1]].content))
-            label = WRITTEN if getattr(image, "is_animated", False) else DRAWN
-            sizes = zip(find_place(slide), image.size, strict=True)
-            assert label * min(place / size for place, size in sizes) >= LETTERS, slide.title
 
 
 def test_a_slide_shows_what_the_page_has(cells):

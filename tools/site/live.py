@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from unbraid import records
@@ -265,31 +265,9 @@ def read_share(run: str, measure: str) -> float:
     return records.read_metrics(folder)[name]["by_seed"][measure][int(seed)]
 
 
-def draw_preview(frames: Tensor) -> Image.Image:
-    """Two clips and their swaps, (4, 3, 64, 64) from 0 to 1, as a picture to be shown with a link.
-
-    Below each lie two bars, of who it shows (orange) and how it moves (blue): the right pair's
-    second bars are exchanged, which the bars' lengths tell.
-    """
-    picture = Image.new("RGB", (1200, 630), "#16181b")
-    draw = ImageDraw.Draw(picture)
-    pixels = (frames.clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy()
-    for n, (image, who, how) in enumerate(zip(pixels, (0, 1, 0, 1), (0, 1, 1, 0), strict=True)):
-        left = 30 + 290 * n + 10 * (n > 1)
-        picture.paste(
-            Image.fromarray(image).resize((256, 256), Image.Resampling.NEAREST), (left, 130)
-        )
-        for top, colour, long in ((410, "#e69f00", who), (446, "#0072b2", how)):
-            draw.rectangle((left, top, left + (255 if long else 127), top + 24), colour)
-    draw.text((600, 60), "Exchange their motion", "white", ImageFont.load_default(52), anchor="mm")
-    says = "a model that runs in your browser"
-    draw.text((600, 550), says, "#b4b7bb", ImageFont.load_default(36), anchor="mm")
-    return picture
-
-
 @torch.no_grad()
 def build(to: Path, npm: Path) -> Path:
-    """Write `live.html` and its preview into the folder `to`; `npm`: the one of onnxruntime-web."""
+    """Write `live.html` into the folder `to`; `npm`: the one of onnxruntime-web."""
     model = SingleElement.load(records.weights(SPRITES)).eval()
     twin = SingleElement.load(records.weights(TWIN)).eval()
     decoders = ReducedDecoder(model).eval(), ReducedDecoder(twin, twin.dynamic_size).eval()
@@ -352,10 +330,4 @@ def build(to: Path, npm: Path) -> Path:
         page = page.replace(f"<!--{name}-->", text)
     path = Path(to) / "live.html"
     path.write_text(page, encoding="utf-8")
-
-    a, b = OPENS
-    pair = torch.stack([codes[0][n, 3] for n in OPENS])
-    swaps = decoders[0](torch.cat([pair[:, :live], pair.flip(0)[:, live:]], 1))
-    shown = clips.as_float().frames[[rows[a], rows[b]], 3]
-    draw_preview(torch.cat([shown, swaps])).save(Path(to) / "preview.png", optimize=True)
     return path
