@@ -46,7 +46,7 @@ def measure(
     import numpy as np
 
     from unbraid_own.arrays import read_arrays
-    from unbraid_own.outputs import check_target, provenance
+    from unbraid_own.outputs import check_target, say_how
 
     check_field(len(files) in (2, 3), "files", "CODES.npz [OTHER.npz] FACTORS.npz", len(files))
     record = to.with_suffix(".json")
@@ -67,7 +67,7 @@ def measure(
     other, stems = [*codes, None][1], (files[0].stem, files[1].stem)
     options = {"other": other, "dynamic": names, "groups": groups, "names": stems, "seed": seed}
     report = measure_codes(codes[0], factors, **options)
-    report = replace(report, provenance=provenance(files, sys.argv[1:]))
+    report = replace(report, made=say_how(sys.argv[1:]))
     for path, text in ((to, report.as_html()), (record, report.as_json())):
         write_atomically(path, text.encode(errors="backslashreplace"))
     print("\n".join(report.lines(to)))

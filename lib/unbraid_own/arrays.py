@@ -17,12 +17,6 @@ FEWEST, FEWEST_GROUPS = 20, 10  # sequences, or groups of them
 MOST_VALUES = 10**8  # of all codes of a file: a few times so many bytes are in memory at once
 ROWS_PER_CLASS = 4  # on average, at least
 ROWS_OUTSIDE = 10  # of the most frequent class, at least
-OPEN = {  # of a file of another kind: what makes named arrays of it
-    ".npy": '{{"code": np.load("{}")}}',
-    ".csv": '{{k: np.array(v.tolist()) for k, v in pd.read_csv("{}").items()}}',
-    ".pt": '{{k: v.numpy() for k, v in torch.load("{}").items()}}',
-    ".h5": '{{k: v[:] for k, v in h5py.File("{}").items()}}',
-}
 REPAIR = "fetch it again, or write it anew with np.savez, of objects x.astype(str) or (float)"
 ONE_GROUP = "each class occurs in one group alone, so that a test has classes never learnt"
 
@@ -50,9 +44,8 @@ def read_arrays(path: Path | str, field: str) -> Arrays:
     path = Path(path)
     kind = "a folder" if path.is_dir() else "nothing"
     check_field(path.is_file(), field, "a file", f"{kind} at {path}")
-    arrays = OPEN.get(path.suffix.lower(), '{{"code": x}}').format(path.name)
-    found = f'{path.name}; np.savez("new.npz", **{arrays}) writes one'
-    check_field(path.suffix.lower() == ".npz", field, "an npz file", found)
+    expected = "an npz file (np.savez('new.npz', name=array) writes one)"
+    check_field(path.suffix.lower() == ".npz", field, expected, path.name)
     where = f"{field}: {path.name}"
     try:
         members = zipfile.ZipFile(path).infolist()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 from unbraid.checks import check_field, check_seed, to_index
@@ -25,7 +26,7 @@ from unbraid.measures.leakage import held_out_mask
 from unbraid.measures.reduction import MOST_UNITS, STEPS_READ, reduce_units, summarise_steps
 
 from unbraid_own import pages, scores, suspicion, verdict
-from unbraid_own.arrays import ONE_GROUP, Arrays, Inputs, Named, check_inputs
+from unbraid_own.arrays import Arrays, Inputs, Named, check_inputs
 
 MADE_BY = "unbraid measure"  # what files of this command say of themselves
 LARGEST_SEED = 2**32 - 1  # of scikit-learn
@@ -36,9 +37,7 @@ NULLS = 10  # estimates with a factor shuffled
 MOST_COMPONENTS = 32  # of a code whose neighbours are counted
 FEWEST_ALIKE = 10  # rows of the largest class, where bits are calibrated
 CALIBRATION_DRAWS = 2  # of each amount that is planted
-TREES = 12  # of a forest behind DCI
 UNITS_SHOWN = 3  # of each factor
-MOST_CLASSES = 20  # of whole numbers: more may be measured
 DCI = ("disentanglement", "completeness", "informativeness")
 
 Rows = list[tuple[str, ...]]  # of a table
@@ -62,7 +61,7 @@ class Report:
     dci: dict[str, float]
     second: Report | None = None
     differences: verdict.Cells = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)  # of the command
+    made: str = ""  # when and by which command
 
     def lines(self, page: object) -> list[str]:
         """What a terminal shows, in at most twelve lines."""
@@ -131,8 +130,8 @@ def measure(
     """
     check_seed(seed, LARGEST_SEED)
     inputs = check_inputs(codes, factors, dynamic, groups)
-    if inputs.groups is None and (says := suspicion.find_group(inputs.given)):
-        raise ValueError(says)
+    if inputs.groups is None:
+        suspicion.refuse_group(inputs.given)
     suspicions, inputs = suspicion.suspect(inputs)
     held_out, uneven = draw_test(inputs, seed)
     with warnings.catch_warnings():
@@ -191,16 +190,11 @@ def read(inputs: Inputs, dynamic: Sequence[str] | None, held_out: np.ndarray, se
     probes = verdict.Probes(codes, factors, numbers, held_out, seed)
     independent, unit = int(numbers.max()) + 1, "sequences" if inputs.groups is None else "groups"
     findings, leaks = verdict.decide(probes, own, independent, unit)
-    left_out = {name: why for name, why in inputs.left_out.items() if why != ONE_GROUP}
-    findings += [f"{name} is left out: {why}." for name, why in left_out.items()]
     doubts += probes.matrices[0].doubts
     table: Rows = [("factor", "kind", "should be in")]
     for name, values in factors.items():
         doubts += about.doubt_factor(name, values)
         kinds = len(np.unique(values))
-        if kinds > MOST_CLASSES and values.dtype.kind in "iu":
-            says = f"{name}: its {kinds} whole numbers are read as classes"
-            doubts.append(f"{says}; give floats, if they are measured")
         kind = "measured" if values.dtype.kind == "f" else f"{kinds} classes"
         table.append((name, kind, " or ".join(own[name]) or "?"))
 
@@ -275,8 +269,8 @@ def draw_calibration(
     name: str, reading: float, curves: Calibration
 ) -> tuple[pages.Picture, list[str]]:
     """Bits read over bits planted, and what the reading may stand for in each form."""
-    figure, ax = pages.new_figure(5.6, 4)
-    plots.calibration(curves, reading, ax)
+    figure = Figure(figsize=(5.6, 4), layout="constrained")
+    plots.calibration(curves, reading, figure.subplots())
     alt = f"Bits read over bits planted, in {len(curves.curves)} forms, and those of the real code"
     return pages.draw(figure, alt), [f"{name}, {said}" for said in curves.say(reading)]
 
@@ -300,6 +294,6 @@ def tabulate_units(
         best = np.argsort(-share)[:UNITS_SHOWN]
         listed = ", ".join(f"{names[unit]} ({share[unit]:.2f})" for unit in best)
         rows.append((name, listed, f"{gap:.2f}"))
-    importance, skills = scores.importances(units, columns, held_out, TREES, seed)
+    importance, skills = scores.importances(units, columns, held_out, seed)
     both = [scores.disentanglement(each) for each in (importance, importance.T)]
     return rows, dict(zip(DCI, (*both, float(skills.mean())), strict=True))

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from unbraid import __version__
 from unbraid.checks import check_field
-from unbraid.files import digest
 
 # How a page, or a record, that a command of ours made begins.
 OURS = re.compile(rb'\s*({\s*"made_by": "unbraid |<!doctype html>.{0,80}content="unbraid )', re.S)
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas")
 
 
 def check_target(path: Path) -> None:
@@ -28,12 +24,7 @@ def check_target(path: Path) -> None:
     check_field(is_free, str(path), "no file, or one that we made (name another)", "another")
 
 
-def provenance(inputs: Iterable[Path], words: Sequence[str]) -> dict[str, object]:
-    """The command `unbraid` with these words, with the SHA-256 of input files, as JSON holds it."""
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    return {
-        "command": shlex.join(["unbraid", *words]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"unbraid": __version__} | versions,
-        "sha256": {path.name: digest(path) for path in inputs if path.is_file()},
-    }
+def say_how(words: Sequence[str]) -> str:
+    """When, with which version and by which command a page was made."""
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return f"{date}, unbraid {__version__}: {shlex.join(['unbraid', *words])}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -42,12 +42,6 @@ class Picture(NamedTuple):
 def render(template: str, **values: object) -> str:
     """A page from its template, such as "measure.html.j2"; texts in the values are escaped."""
     return TEMPLATES.get_template(template).render(values)
-
-
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **axes: Any) -> tuple:
-    """A figure in inches that no window knows, and its axes; axes: what `subplots` takes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, **axes)
 
 
 def embed(image: Image.Image, alt: str, scale: int = 1, frames: int = 1) -> Picture:

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
-TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
+TREES, TREE_ROWS = 12, 1500  # of a forest, and rows behind each tree
 QUANTILES = 10  # classes of a continuous factor
 
 Columns = Sequence[np.ndarray]  # of each factor (N,): class numbers, or floats
@@ -25,7 +25,7 @@ Columns = Sequence[np.ndarray]  # of each factor (N,): class numbers, or floats
 
 @threadpool_limits.wrap(limits=1)
 def importances(
-    code: np.ndarray, columns: Columns, held_out: np.ndarray, trees: int = TREES, seed: int = 0
+    code: np.ndarray, columns: Columns, held_out: np.ndarray, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """How much of each factor a random forest takes from each unit, (D, F), and its skill (F,).
 
@@ -40,7 +40,7 @@ def importances(
     grown, skills = [], []
     for classes in map(as_classes, columns):
         known, true = classes[~held_out], classes[held_out]
-        forest = RandomForestClassifier(trees, **options).fit(scaled[~held_out], known)
+        forest = RandomForestClassifier(TREES, **options).fit(scaled[~held_out], known)
         loss = (forest.predict(scaled[held_out]) != true).mean()
         base = (np.bincount(known).argmax() != true).mean()
         grown.append(forest.feature_importances_)

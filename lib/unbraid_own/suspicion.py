@@ -19,7 +19,7 @@ from unbraid.measures import doubts
 from unbraid.measures.independence import are_kinds, group_copies
 from unbraid.measures.leakage import differs
 
-from unbraid_own.arrays import ONE_GROUP, Arrays, Inputs
+from unbraid_own.arrays import Arrays, Inputs
 
 FOLDS = 20  # of groups, which are dealt to the parts of a split
 SPLITS = 20  # that are drawn at most, until each factor differs in all parts
@@ -42,16 +42,16 @@ def suspect(inputs: Inputs) -> tuple[list[str], Inputs]:
             found.append(f"{says}, exact or near; they are kept together (--group names groups).")
     elif groups.max() + 1 == len(groups):
         groups = None
-    for name, why in inputs.left_out.items():
-        if why == ONE_GROUP:
-            found.append(f"{name} cannot be predicted: {why}.")
+    if inputs.left_out:
+        listed = ", ".join(f"{name} ({why})" for name, why in inputs.left_out.items())
+        found.append(f"Left out are {listed}.")
     for name, code in inputs.codes.items():
         found += doubt_axes(name, code) if code.ndim == 3 else []
     return found, replace(inputs, groups=groups)
 
 
-def find_group(factors: Arrays) -> str:
-    """A sentence on a factor of many values, of a few rows each, that fix other factors; or ""."""
+def refuse_group(factors: Arrays) -> None:
+    """Refuse a factor of many values, of a few rows each, that fix other factors."""
     classes = {n: to_index(n, v) for n, v in factors.items() if v.ndim == 1 and v.dtype.kind != "f"}
     for name, index in classes.items():
         count, fixed = index.max() + 1, []
@@ -62,8 +62,7 @@ def find_group(factors: Arrays) -> str:
         if fixed and count >= GROUP_VALUES and 2 * count <= len(index) <= GROUP_ROWS * count:
             says = f"{count} values of about {len(index) / count:.0f} rows fix {', '.join(fixed)}"
             option = f"--group {name!r} keeps its rows together, --group '' says that it is none"
-            return f"{name} looks like a group ({says}): {option}"
-    return ""
+            raise ValueError(f"{name} looks like a group ({says}): {option}")
 
 
 def draw_parts(
