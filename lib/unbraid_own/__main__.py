@@ -5,6 +5,8 @@ What needs PyTorch is imported lazily, so that help and typos are answered at on
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,8 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 Dynamic = Annotated[str | None, typer.Option(help="Factors of the motion, with commas; '': none.")]
 Group = Annotated[str | None, typer.Option(help="The factor, as a person, that splits keep whole.")]
+# How a page, or a record, that a command of ours made begins.
+OURS = re.compile(rb'\s*({\s*"made_by": "unbraid |<!doctype html>.{0,80}content="unbraid )', re.S)
 Seed = Annotated[int, typer.Option(help="Of splits, shuffles and weights.")]
 
 
@@ -46,7 +50,6 @@ def measure(
     import numpy as np
 
     from unbraid_own.arrays import read_arrays
-    from unbraid_own.outputs import check_target, say_how
 
     check_field(len(files) in (2, 3), "files", "CODES.npz [OTHER.npz] FACTORS.npz", len(files))
     record = to.with_suffix(".json")
@@ -63,6 +66,7 @@ def measure(
     check_names("dynamic", names or (), factors)
 
     from unbraid_own.measure import measure as measure_codes  # What takes seconds comes last.
+    from unbraid_own.pages import say_how
 
     other, stems = [*codes, None][1], (files[0].stem, files[1].stem)
     options = {"other": other, "dynamic": names, "groups": groups, "names": stems, "seed": seed}
@@ -87,6 +91,14 @@ def train(
     from unbraid_own.train import run
 
     run(data, labels, group, split_names(dynamic), to, steps, seed)
+
+
+def check_target(path: Path) -> None:
+    """Refuse a file to write in no folder, or that would replace one that none of us made."""
+    is_folder = path.parent.is_dir() and os.access(path.parent, os.W_OK)
+    check_field(is_folder, str(path), "a folder that one can write into", str(path.parent))
+    is_free = not path.exists() or (path.is_file() and OURS.match(path.read_bytes()[:300]))
+    check_field(is_free, str(path), "no file, or one that we made (name another)", "another")
 
 
 def split_names(text: str | None) -> list[str] | None:

@@ -81,7 +81,6 @@ class Swaps(NamedTuple):
     """What swaps of the test split show."""
 
     picture: pages.Picture  # a film of frames, or an image of series
-    captions: list[str]
     table: list[tuple[str, ...]]  # a row a label, named right in real, decoded, swapped; or empty
 
 
@@ -99,14 +98,11 @@ def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int 
         columns = {name: clips.clamp(0, 1) for name, clips in columns.items()}
     shown = {name: clips[:SHOWN] for name, clips in columns.items()}
     picture = film(shown)
-    names = data.names["test"]
-    captions = [f"{names[row]}, donor {names[donors[row]]}" for row in range(min(SHOWN, len(test)))]
-
     judged = [n for n in test.static if 2 <= len(test.classes.get(n, ())) <= MOST_CLASSES]
     # A class that training lacks cannot be named, as where a label is the group of the split.
     judged = [n for n in judged if set(test.labels[n].tolist()) <= set(train.labels[n].tolist())]
     if not judged:
-        return Swaps(picture, captions, [])
+        return Swaps(picture, [])
     classes = {name: test.classes[name] for name in judged}
     judge = fit_judge(train.frames[:, :steps], train.labels, classes, seed)
     real, plain, mixed = (
@@ -126,7 +122,7 @@ def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int 
         shares = of_real.factors[name].right, each.plain, each.right, each.moved
         should = "the donor's" if each.role == "changes" else "its own"
         rows.append((name, *map(show, shares), f"{each.chance:.2f}", should))
-    return Swaps(picture, captions, rows)
+    return Swaps(picture, rows)
 
 
 def fit_judge(

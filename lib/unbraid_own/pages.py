@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +17,7 @@ import matplotlib.pyplot as plt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
+from unbraid import __version__
 
 TEMPLATES = Environment(
     loader=PackageLoader("unbraid_own", ""),
@@ -42,6 +46,12 @@ class Picture(NamedTuple):
 def render(template: str, **values: object) -> str:
     """A page from its template, such as "measure.html.j2"; texts in the values are escaped."""
     return TEMPLATES.get_template(template).render(values)
+
+
+def say_how(words: Sequence[str]) -> str:
+    """When, with which version and by which command a page was made."""
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return f"{date}, unbraid {__version__}: {shlex.join(['unbraid', *words])}"
 
 
 def embed(image: Image.Image, alt: str, scale: int = 1, frames: int = 1) -> Picture:

@@ -29,7 +29,6 @@ from unbraid_own import codes, pages
 from unbraid_own.arrays import check_inputs
 from unbraid_own.data import OwnData, load
 from unbraid_own.measure import measure
-from unbraid_own.outputs import say_how
 from unbraid_own.suspicion import refuse_group
 from unbraid_own.verdict import FEWEST
 
@@ -141,7 +140,7 @@ def run(
     swaps = codes.swap(model, own, [*(dynamic or ()), *own.splits["test"].dynamic], seed)
     groups = None if group is None else sample.owners
     report = measure(sample.codes, sample.factors, dynamic=dynamic, groups=groups, seed=seed)
-    report = replace(report, made=say_how(sys.argv[1:]))
+    report = replace(report, made=pages.say_how(sys.argv[1:]))
     shown: Any = pages.TEMPLATES.get_template("train.html.j2").module
     above, below = shown.top(swaps), shown.bottom(own, plan, sample.splits)
     html = report.as_html(f"What the model has learnt from {data.name}", above, below)

@@ -229,15 +229,6 @@ def damaged(folder):
     return folder
 
 
-def trimmed(folder):
-    """Films, of which one was cut between key frames: frames of before the cut are lacking."""
-    whole = encode(folder / "whole.mp4", ramp(20), *LOSSLESS)
-    cut = [*FFMPEG, "-ss", "1.1", "-i", whole, "-c", "copy", write_films(folder) / "z.mp4"]
-    subprocess.run(cut, check=True)
-    whole.unlink()
-    return folder
-
-
 def pictures(*names, mode="L"):
     return lambda folder: write_pictures(folder, names, mode)
 
@@ -311,9 +302,7 @@ FAULTS = {
     "another table": (file("a.xlsx", make=lambda p: p / "a.xlsx"), "data: .*read_excel.*a.xlsx"),
     "arrays": (file("a.npz", make=lambda p: p / "a.npz"), "Image.fromarray.*unbraid measure"),
     "a wide table": (table(["a,1,2"], "id,t0,t1"), "columns id, time .*pd.melt"),
-    "no names": (table(header="0,1.5,2"), "columns id, time"),
     "names twice": (table(header="id,time,time"), "different names"),
-    "a column of pandas": (table(header=",id,time,x"), "different names"),
     "semicolons": (table(["a;0;1,5"], "id;time;x"), "sep=';', decimal=','"),
     "shifted lines": (table([*lines(), "s9,1"]), "a.csv: .*3 cells .*2 in line 32"),
     "an open quote": (table([*lines(), 's9,1,"1']), "a.csv: "),

@@ -59,15 +59,6 @@ def test_what_a_score_is_about_lowers_it_alone():
     assert max(nothing[2:]) < 0.1 and nothing[0] < 0.2
 
 
-def test_no_score_depends_on_units_of_measurement():
-    random = np.random.default_rng(5)
-    who, pitch = np.arange(150) % 3, random.normal(size=150)
-    code = random.normal(size=(150, 4)) + np.stack([who, pitch, who + pitch, 0 * pitch], 1)
-    scales = np.array([100, 0.01, 1e4, 3e-3])
-    ours, theirs = score(code, [who, pitch]), score(code * scales, [who, 1000 * pitch])
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
-
-
 def test_what_is_not_defined_is_nan():
     factors, code, _ = two_factors()
     alone = score(code[:, :1], factors[:1])
