@@ -163,9 +163,6 @@ def test_the_command_says_what_it_did_and_what_helps(root, monkeypatch, capsys):
     assert commands.main(["desk", "--to", str(elsewhere), "--outputs"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"{FIRST}: new", f"{SECOND}: new"]
     assert count_outputs(elsewhere / FIRST) == 2
-    for code, makes_room in ((errno.EROFS, False), (errno.ENOSPC, True)):
-        error = OSError(code, "refused", "desk")
-        monkeypatch.setattr(desk, "write", Mock(side_effect=error))
-        assert commands.main(["desk"]) == 1
-        said = capsys.readouterr().err
-        assert "--to FOLDER" in said and ("make room" in said) == makes_room
+    monkeypatch.setattr(desk, "write", Mock(side_effect=OSError(errno.EROFS, "refused", "desk")))
+    assert commands.main(["desk"]) == 1
+    assert "--to FOLDER" in capsys.readouterr().err

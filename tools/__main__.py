@@ -5,7 +5,6 @@ What takes time is imported by the commands themselves, so that help and typos a
 
 from __future__ import annotations
 
-import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,7 +34,8 @@ def run(only: Only = "", profile: Profile = "quick", to: To = None) -> None:
     from tools import execution
 
     outcomes = execution.run(profile, claim(to, "run"), only)
-    end(not any(outcome.fault for outcome in outcomes))
+    if any(outcome.fault for outcome in outcomes):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -43,7 +43,8 @@ def compare(only: Only = "", to: To = None, renew: Renew = False) -> None:
     """Run notebooks at quick and name what differs from their committed outputs."""
     from tools.compare import compare
 
-    end(compare(only, claim(to, "compare"), renew))
+    if not compare(only, claim(to, "compare"), renew):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -137,12 +138,6 @@ def report(written: list[Path], folder: str = "") -> None:
     print(f"{len(written)} files written{f' in {folder}' if folder else ''}")
 
 
-def end(is_right: bool) -> None:
-    """End a command whose result is that all is as it must be, or not."""
-    if not is_right:
-        raise typer.Exit(1)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line.
 
@@ -158,8 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        room = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        print(f"{error}{room}; --to FOLDER names another place", file=sys.stderr)
+        print(f"{error}; --to FOLDER names another place", file=sys.stderr)
         return 1
     return 0
 

@@ -66,13 +66,14 @@ def compare(only: str = "", to: str | Path = "build/compare", renew: bool = Fals
             is_well = False
             continue
         committed, executed = nbformat.read(path, 4), normalise(nbformat.read(outcome.output, 4))
-        if sources(committed) != sources(executed):
+        pair = select_code(committed), select_code(executed)
+        if [cell.source for cell in pair[0]] != [cell.source for cell in pair[1]]:
             print(f"{path.stem}: edited while it ran; call this once more")
             is_well = False
             continue
         is_well &= report(path.stem, committed, executed) or renew
         if renew:  # Outputs alone: words may have been edited while it ran.
-            for cell, ran in zip(select_code(committed), select_code(executed), strict=True):
+            for cell, ran in zip(*pair, strict=True):
                 cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
             footer.attach(committed, path)
             write(normalise(committed), path)
@@ -102,11 +103,6 @@ def report(name: str, committed: NotebookNode, executed: NotebookNode) -> bool:
 def select_code(book: NotebookNode) -> list[NotebookNode]:
     """The cells of code."""
     return [cell for cell in book.cells if cell.cell_type == "code"]
-
-
-def sources(book: NotebookNode) -> list[str]:
-    """The programs of a notebook's cells."""
-    return [cell.source for cell in select_code(book)]
 
 
 def find_differences(committed: NotebookNode, executed: NotebookNode) -> list[Difference]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import platform
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +38,6 @@ To run it, copy it into a cell of its own.
 
 </details>"""
 OPEN = " Open this cell after you have tried."  # said of a folded cell, which this is not
-Read = Callable[[Path], NotebookNode]
 
 
 def lay_out(root: Path, desk: Path | None = None, outputs: bool = False) -> list[str]:
@@ -51,22 +49,16 @@ def lay_out(root: Path, desk: Path | None = None, outputs: bool = False) -> list
     a line for each page that is new or has changed.
     """
     lines, desk = [], desk or root / "mine"
-    for place, reads in list_places(root, desk).items():
-        copy_companions([*reads], place)
-        for notebook, read in progress_bar(reads.items(), f"copying to {place.name}"):
+    notebooks = select_notebooks(root / "notebooks")
+    typed = [path for path in notebooks if has_workshop(path)]
+    places = (desk, notebooks, read_course), (desk / WORKSHOP, typed, read_workshop)
+    for place, pages, read in places:
+        copy_companions(pages, place)
+        for notebook in progress_bar(pages, f"copying to {place.name}"):
             course = read(notebook) if outputs else clear(read(notebook))
             if said := bring(course, place, notebook.name):
                 lines.append(f"{(place / notebook.name).relative_to(desk)}: {said}")
     return lines
-
-
-def list_places(root: Path, desk: Path) -> dict[Path, dict[Path, Read]]:
-    """The folders of a desk: for each, which notebooks lie there, and how each is read."""
-    notebooks = select_notebooks(root / "notebooks")
-    places: dict[Path, dict[Path, Read]] = {desk: dict.fromkeys(notebooks, read_course)}
-    if typed := [path for path in notebooks if has_workshop(path)]:
-        places[desk / WORKSHOP] = dict.fromkeys(typed, read_workshop)
-    return places
 
 
 def bring(course: NotebookNode, place: Path, name: str) -> str:

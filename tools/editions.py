@@ -44,8 +44,6 @@ def write_edition(
     ValueError for notebooks that do not exist.
     """
     notebooks = select_notebooks(folder, only)
-    if Path(to).resolve() == notebooks[0].parent.resolve():
-        raise ValueError(f"to: expected another folder than that of the notebooks, found {to}")
     written = []
     for notebook in notebooks:
         book = nbformat.read(notebook, 4)

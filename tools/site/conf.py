@@ -56,8 +56,6 @@ linkcheck_ignore = [  # they answer programs with 403
     r"https://openreview\.net/",
     r"https://www\.mathnet\.ru/",
 ]
-linkcheck_timeout = 30
-linkcheck_retries = 2
 
 default_role = "code"
 autodoc_typehints = "signature"

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from unbraid import records
 from unbraid.data import sprites
 from unbraid.data.moving_digits import MovingDigits, load_digits
@@ -52,7 +51,7 @@ class ReducedDecoder(nn.Module):
 
     def __init__(self, model: SingleElement, rank: int = RANK, films: int = 500):
         super().__init__()
-        _, first, *layers = fold_normalisation(cast(nn.Sequential, model.codec.decoder))
+        _, first, *layers = cast(nn.Sequential, model.codec.decoder)
         assert isinstance(first, nn.ConvTranspose2d) and first.bias is not None
         self.shape = first.weight.shape[1:]  # (512, 4, 4)
         size = model.dynamic_size
@@ -82,18 +81,6 @@ class ReducedDecoder(nn.Module):
         """Frames (N, 3, 64, 64) of reduced codes (N, live + rank)."""
         hidden = codes @ self.weight + self.bias
         return self.rest(hidden.unflatten(1, self.shape))
-
-
-def fold_normalisation(decoder: nn.Sequential) -> list[nn.Module]:
-    """The layers of a decoder, with batch normalisation folded into the convolutions before it."""
-    layers: list[nn.Module] = []
-    for layer in decoder:
-        if isinstance(layer, nn.BatchNorm2d):
-            convolution = cast(nn.ConvTranspose2d, layers[-1])
-            layers[-1] = fuse_conv_bn_eval(convolution, layer, transpose=True)
-        else:
-            layers.append(layer)
-    return layers
 
 
 class DynamicPrior(nn.Module):
@@ -258,13 +245,6 @@ def pack(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
-def read_share(run: str, measure: str) -> float:
-    """What the record of the evaluation says of a run, of all test clips."""
-    folder, name = run.rsplit("/", 1)
-    name, seed = name.split("-seed")
-    return records.read_metrics(folder)[name]["by_seed"][measure][int(seed)]
-
-
 @torch.no_grad()
 def build(to: Path, npm: Path) -> Path:
     """Write `live.html` into the folder `to`; `npm`: the one of onnxruntime-web."""
@@ -312,13 +292,14 @@ def build(to: Path, npm: Path) -> Path:
         "digits": torch.stack([digits.labels[name] for name in digits.static], 1).tolist(),
         "letters": sum(map(len, (*models.values(), *engine.values()))),
     }
+    metrics = records.read_metrics("single_element/sprites/full")
     parts = (
         {
             "FACTS": json.dumps(facts),
             "ATLAS": draw_atlas(clips.frames),
             "CODES": pack(numbers.tobytes()),
-            "RIGHT": f"{read_share(SPRITES, 'swap_nearest'):.2%}",
-            "LOST": f"{1 - read_share(TWIN, 'swap_differing_motion_direction'):.0%}",
+            "RIGHT": f"{metrics['published']['swap_nearest']:.2%}",
+            "LOST": f"{1 - metrics['released_small']['swap_differing_motion_direction']:.0%}",
         }
         | models
         | engine

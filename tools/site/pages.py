@@ -90,14 +90,9 @@ def copy_pages(source: Path) -> None:
         write(book, source / path.relative_to(ROOT))
     for path in texts:
         text = lead(path.read_text(encoding="utf-8"), path, source, pages)
-        write_text(source / path.relative_to(ROOT), text)
+        write_atomically(source / path.relative_to(ROOT), text.encode())
     write_index(source, notebooks, pages)
     write_reference(source)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a page, into a folder that need not exist."""
-    write_atomically(path, text.encode())
 
 
 def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
@@ -141,15 +136,12 @@ def write_index(source: Path, notebooks: list[Path], pages: set[str]) -> None:
         names = [f"notebooks/{stems[number]}" for number in numbers.split()]
         contents.append(toctree(caption, names))
     contents += [toctree(caption, names.split()) for caption, names in LISTS.items()]
-    write_text(source / "index.md", "\n".join([text, *contents]))
-    page = (
-        "# Questions\n\nFive or six questions on each notebook, with their answers, and a quiz on "
-    )
-    page += "each part.\n\n"
+    write_atomically(source / "index.md", "\n".join([text, *contents]).encode())
+    page = "# Questions\n\nFive or six on each notebook, with answers, and a quiz on each part.\n\n"
     names = [f"docs/questions/{path.name[:2]}" for path in notebooks]
     names += [f"docs/questions/quiz_{part}" for part in "abcd"]
     names = [name for name in names if (source / f"{name}.md").exists()]
-    write_text(source / "questions.md", page + toctree("", names, hidden=False))
+    write_atomically(source / "questions.md", (page + toctree("", names, hidden=False)).encode())
 
 
 def toctree(caption: str, names: list[str], hidden: bool = True) -> str:
@@ -166,6 +158,8 @@ def write_reference(source: Path) -> None:
             names.append(".".join(path.relative_to(ROOT / "lib").with_suffix("").parts))
     for name in names:
         page = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n"
-        write_text(source / "reference" / f"{name}.rst", page)
+        write_atomically(source / "reference" / f"{name}.rst", page.encode())
     head = "# Library\n\nThe modules of the helper library, from their docstrings.\n\n"
-    write_text(source / "reference" / "index.md", head + toctree("", names, hidden=False))
+    write_atomically(
+        source / "reference" / "index.md", (head + toctree("", names, hidden=False)).encode()
+    )
