@@ -79,7 +79,6 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("number", 7, "One half is missing."),
     ("number", 1e9, "too large"),
     ("number", -3.5, "sign"),
-    ("number", float("nan"), "nan"),
     ("number", [3.5], "shape"),
     ("function", answers_two_nothings, YET),
     ("function", in_order, "right"),
@@ -98,43 +97,31 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("name", "left", "'left' is not the answer"),
     ("word", " Dynamic", "right"),
     ("digit", 7, "right"),
-    ("digit", 1, "1 is not the answer"),
     ("number", 350, "per cent"),
     ("number", 1.75, "half"),
     ("number", 42, "sum be a mean"),
     ("share", 1.6, "one more decimal"),
-    ("share", 1.5, "too small"),
     ("truth", False, "other way round"),
     ("two decimals", (0.61, 2), "right"),
-    ("two decimals", (0.6146, 2), "right"),
     ("two decimals", (0.62, 2), "Value 1: 0.62 is too large."),
     ("choice", (3.0, 0.0741), "Value 1: It is not 3."),
     ("choice", (1000, 0.0003), "Thick fog says nothing."),
     ("choice", (0.3, 0.0003), "Thick fog says nothing."),
-    ("worth", (7, 0.17), "Value 1: This is right but rounded too far"),
     ("worth", (6.93, 0.7), "Named once."),
     ("worth", (6.93, 0.5), "Value 2: 0.5 is too large."),
     ("ones", (1.0, 1.0), "Itself."),
-    ("ones", (0.97, 0.97), "Twice."),
     ("counts", (512, 5000, 7), "Value 2: These are within."),
     ("choice", (0.3, 0.13), "Value 2: This is right but rounded too far"),
-    ("choice", (0.1281, 0.3), "Value 1: It is not 0.1281."),
     ("counts", (512, 35_000, 1024), "These are within."),
-    ("counts", (512, 70_000, 0), "Value 2: 70000 is too large."),
     ("counts", (512, 0.5, 0), "Value 2: A whole number is expected, not 0.5."),
     ("pairs", ((4, 4), (0, 8)), "Not subtracted."),
-    ("pairs", ((4, 4), (0, 6)), "Value 2: Number 2: 6 is too small."),
-    ("shares", (0.02, 0.02), "Value 2: 0.02 is too small."),
     ("shares", (0.02, 0.0065), "Value 2: This is a share: give it in per cent."),
-    ("shares", np.array([0.02, 0.65]), "right"),
     ("shares", np.array([0.02, 0.65, 1]), "2 values are expected, in the order of the task; found"),
     ("which", lambda n: np.arange(4) - n, "For (1): True or False is expected, not -1."),
     ("which", lambda n: np.arange(4) <= n, "[1]: found True, expected False. Open"),
     ("which", lambda n: 1 * (np.arange(4) < n), "right"),
     ("measures", lambda x: 0.501 * x, "nearly right"),
-    ("share", 2, "one more decimal"),
     ("shares", (0.02, 0.2), "Value 2: 0.2 is too small."),
-    ("measures", lambda x: -x / 2, "The sign is wrong."),
     ("measures", lambda x: np.degrees(x / 2), "These are degrees: give radians."),
     ("measures", lambda x: x > 0, "Numbers are expected, not True."),
     ("measures", lambda x: np.cos, "Numbers are expected, not a function: call it."),
@@ -142,7 +129,6 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("two measures", lambda x: x**0.5, "For (2.0): 1.41421 is too small."),
     ("a kind", 7, "right"),
     ("a kind", -1, "not -1"),
-    ("a kind", "six", "A number is expected, not 'six'."),
     ("a kind", 6.5, "A whole number is expected, not 6.5."),
     ("kinds", lambda n: (5, 2), "Value 1: True or False is expected, not 5."),
     ("word", 3, "A word is expected, not 3."),
@@ -150,10 +136,8 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("function with a judge", lambda n: 2 * n, "right"),
     ("state", ("a digit dropped", "both in one"), "Value 2: 'both in one' is none of the names: b"),
     ("state", ("Dropped", "separated"), "Did you mean 'a digit dropped'?"),
-    ("state", (" A digit dropped", "Separated "), "Value 2: 'Separated ' is not the answer. Open"),
     ("state", ("a digit dropped", 0), "A word is expected, not 0. The names are: both in one "),
     ("factors", (0, 1, 0, 1), "not yet. Value 3: It is not 0. Open"),
-    ("factors", (1, 0, 1, 1), "not yet. Value 1: It is not 1. Open"),
     ("factors", (1, 0, 0, 0), "Upside down."),
     ("factors", (0, 0, 0, 1), "Value 2: x and y apart."),
     ("two by two", (0, 1, 0, 1), "right values in another order: transposed? Open"),
@@ -184,19 +168,9 @@ def test_what_is_said_of_an_answer(kind, answer, says):
     assert repr(verdict).startswith("1.1: ")
 
 
-def test_of_several_values_the_first_wrong_one_is_named():
-    expect("1.2", (3, "right", float("nan")))
-    assert check("1.2", (3, "right", float("nan"))).is_right
-    assert "Value 1: A number is expected, not 'right'." in check("1.2", ("right", 3, 0)).text
-    assert "Value 2: 'left' is not the answer." in check("1.2", (3, "left", 0)).text
-
-
 LAW = np.arange(24.0).reshape(2, 3, 4) / 7  # clips, frames, units
 PLACES = (  # what is wrong in LAW, its new value, and what is said
     (np.s_[1, 2, 3], 9.0, "96 % of your values are right. The first wrong one is at [1, 2, 3]: "),
-    (np.s_[1, 2, 3], 9.0, "found 9, expected 3.28571. Open"),
-    (np.s_[1, 0, 2:], 9.0, "at [1, 0, 2]: found 9, expected 2. Open"),
-    (np.s_[:, 1:], -1.0, "33 % of your values are right. The first wrong one is at [0, 1, 0]: "),
     (np.s_[:, 1:], -1.0, "expected 0.571429. All is right before frame 2, index 1 of axis 1."),
     (
         np.s_[:, :, 2],
@@ -204,7 +178,6 @@ PLACES = (  # what is wrong in LAW, its new value, and what is said
         "at [0, 0, 2]: found -1, expected 0.285714. All is right before index 2",
     ),
     (np.s_[0, 2, 1], np.nan, "Your answer contains nan. 96 % of your values are right."),
-    (np.s_[0, 2, 1], np.nan, "at [0, 2, 1]: found nan, expected 1.28571."),
 )
 
 
@@ -216,16 +189,6 @@ def test_it_is_said_where_an_array_is_first_wrong(place, value, says):
     assert says in check("1.7", answer).text
     expect("1.7", lambda n: n * LAW, calls=[(1,), (2,)], axes=("clip", "frame"))
     assert "For (2): 96 %" in check("1.7", lambda n: n * LAW + (n > 1) * (LAW > 3.2)).text
-
-
-def test_an_array_is_compared_at_the_decimals_of_the_task():
-    expect("1.7", LAW, decimals=1)
-    answer = LAW.round(1)
-    assert check("1.7", answer).is_right
-    answer[1, 1, 1] += 0.3
-    assert "96 % of your values are right. The first wrong one is at [1, 1, 1]: " in (
-        check("1.7", answer).text
-    )
 
 
 def test_the_line_that_fails_is_shown_and_what_is_solved_is_counted():

@@ -245,7 +245,7 @@ def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair
     function one that has the first. Of a 0 for a 1, or the reverse, the last two say little: there
     the mistake must have no wrong value that the answer has not.
     """
-    replies = [""] * 3
+    replies: dict[int, str] = {}
     values = list(map(as_array, chain(*(pair[2:] for pair in missed.values()))))
     are_binary = all(each.dtype.kind in "biu" and np.isin(each, (0, 1)).all() for each in values)
     for mistake, why in expectation.mistakes:
@@ -261,15 +261,16 @@ def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair
             for place, pair in missed.items()
             if place < len(pairs)
         ]
-        whole = all(expectation.resembles(pair.expected, pair.found) for pair in pairs)
         others = [pair for place, pair in enumerate(pairs) if place not in missed]
         if are_binary and not all(expectation.accepts(*pair[2:]) for pair in others):
             shared = []
-        is_first = any(shared[:1]) and not expectation.calls
-        for rank, holds in enumerate((whole, shared and all(shared), is_first)):
-            where = next(iter(missed.values())).place if rank == 2 and holds else ""
-            replies[rank] = replies[rank] or (where + why if holds else "")
-    return next(filter(None, replies), "")
+        if all(expectation.resembles(pair.expected, pair.found) for pair in pairs):
+            replies.setdefault(0, why)
+        elif shared and all(shared):
+            replies.setdefault(1, why)
+        elif any(shared[:1]) and not expectation.calls:
+            replies.setdefault(2, next(iter(missed.values())).place + why)
+    return replies[min(replies)] if replies else ""
 
 
 def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[Pair]:

@@ -3,10 +3,9 @@
 `guess("31.drawn", "figure")` keeps the choice, and `reveal("31.drawn")` further down compares it
 with the answer. Choices and answers of a page stand in its file, such as notebooks/31.toml; without
 it guesses say nothing. Each guess is a file of its own in .guesses beside the reader's notebooks,
-so pages open at once cannot lose one another's.
+so pages that are open at once cannot lose one another's.
 """
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,27 @@ from unbraid.checks import check_name, check_type, shorten
 from unbraid.figures.images import read_facts
 from unbraid.files import write_atomically
 
-said: dict[str, str] = {}  # in this session, by key; "" where the reader only goes on
-
 
 def guess(key: str, choice: object = "") -> None:
-    """Keep a reader's guess, also for later sessions; "" keeps none and says nothing.
+    """Keep a reader's guess, also for later sessions; "" changes nothing and says nothing.
 
     choice: one of the question's choices, however spaced and in any case. Of anything else the
-    choices are shown, and the page goes on. A folder that cannot be written keeps the guess for
-    this session.
+    choices are shown, and the page goes on, as it does where nothing can be written.
     """
     choices = read_question(key).get("choices", [])
-    words = {fold(each): each for each in ("", *choices)}
-    if not choices:
+    words = {fold(each): each for each in choices}
+    if not choices or choice == "":
         return
     if fold(choice) not in words:
         listed = ", ".join(f"*{each}*" for each in choices)
         show(f"*{shorten(choice)}* is none of the choices. Please write one of them: {listed}.")
         return
-    said[key] = word = words[fold(choice)]
-    if not word:
-        return
-    where = ""
+    word = words[fold(choice)]
     try:
         write_atomically(find_file(key), word.encode())
-    except OSError:
-        where = " in this session, as nothing can be written here"
-    show(f"Your guess, *{word}*, is kept{where}. You will meet it again beside the answer.")
+        show(f"Your guess, *{word}*, is kept. You will meet it again beside the answer.")
+    except OSError as error:
+        show(f"Your guess cannot be kept: {error}")
 
 
 def reveal(key: str, answer: str = "") -> None:
@@ -51,8 +44,11 @@ def reveal(key: str, answer: str = "") -> None:
     """
     question = read_question(key)
     check_type(str, answer=answer)
-    word = said.get(key, read_guess(key))
-    if word not in question.get("choices", []):  # none, or a damaged file
+    try:
+        word = find_file(key).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    if word not in question.get("choices", []):  # a damaged file
         return
     answer = answer or question["answer"]
     verdict = f"but here the answer is *{answer}*" if word != answer else "and so it is"
@@ -82,13 +78,6 @@ def find_file(key: str) -> Path:
     """Where a guess is kept: beside the notebooks, also for those in the folder workshop."""
     here = Path.cwd()
     return (here.parent if here.name == "workshop" else here) / ".guesses" / key
-
-
-def read_guess(key: str) -> str:
-    """The guess of an earlier session; "" if there is none that can be read."""
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return find_file(key).read_text("utf-8")
-    return ""
 
 
 def show(text: str) -> None:

@@ -4,7 +4,8 @@ A page's reader turns what its training gathered into a `Told`; `tell` prints an
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,7 @@ import pandas as pd
 from unbraid import records
 from unbraid.checks import check_field, check_name
 from unbraid.figures.images import read_facts
-from unbraid.figures.plots import write_number
 
-DIGITS = ("orange", "blue")
 BY_WORTH = ("hair", "top", "trousers", "skin")  # notebook 22's attributes
 LEARNT, LEAD = 0.4, 0.1  # shares of frames: more is above chance, less may be chance
 
@@ -22,14 +21,15 @@ LEARNT, LEAD = 0.4, 0.1  # shares of frames: more is above chance, less may be c
 class Told(NamedTuple):
     """What a training came to.
 
-    moments: updates, and what was measured at each. outcome: its name. reasons: sentences with the
-    numbers that decided it. recorded: the outcomes of the recorded trainings, by their updates.
+    measured: updates, and what was measured at each. states: updates, and what it had come to by
+    then. reasons: sentences with the numbers of the end. recorded: what the recorded trainings came
+    to, by their updates.
     """
 
-    moments: Sequence[tuple[int, Any]]
-    outcome: str
+    measured: Sequence[tuple[int, Any]]
+    states: Sequence[tuple[int, str]]
     reasons: Sequence[str]
-    recorded: dict[int, list[str]]
+    recorded: Mapping[int, Sequence[str]]
 
 
 def tell(page: str, run: Any) -> None:
@@ -41,14 +41,14 @@ def tell(page: str, run: Any) -> None:
     check_name("page", page, READERS)
     check_field(len(run), "run", "at least one moment of a training", "none")
     try:
-        moments, outcome, reasons, recorded = READERS[page](run)
+        measured, states, reasons, recorded = READERS[page](run)
     except (TypeError, ValueError, LookupError) as error:
         raise ValueError(f"run: expected what the page gathers; {error}") from error
-    broken = [update for update, row in moments if not np.isfinite(np.asarray(row)).all()]
+    broken = [update for update, row in measured if not np.isfinite(np.asarray(row)).all()]
     if broken:
-        outcome = "diverged"
+        states = [(broken[0], "diverged")]
         reasons = [f"At update {broken[0]:,} its numbers were no longer finite. Try another seed."]
-    updates, _ = moments[-1]
+    (updates, _), (_, outcome) = measured[-1], states[-1]
     early = [update for update in recorded if update <= updates]
     beside = max(early, default=min(recorded))  # as many updates, or the nearest
     names = recorded[beside]
@@ -56,6 +56,9 @@ def tell(page: str, run: Any) -> None:
     if beside != updates:
         alike += f" after {beside:,}"
     print(f"This training, after {updates:,} updates: {outcome}, as {alike}.")
+    way = [f"{name} ({next(moments)[0]:,})" for name, moments in groupby(states, lambda x: x[1])]
+    if len(way) > 1:
+        print(f"- From update to update: {', '.join(way)}.")
     for reason in reasons:
         print(f"- {reason}")
     for update in sorted({beside, max(recorded)}):
@@ -69,134 +72,94 @@ def count_names(names: Sequence[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())
 
 
+def read_table(name: str) -> pd.DataFrame:
+    """A table of recorded trainings."""
+    return pd.read_csv(records.results() / name, comment="#")
+
+
+def list_factors(names: Sequence[str], scores: np.ndarray, own: np.ndarray) -> list[str]:
+    """What each factor has for its own, with its R². scores, own: (factor, name)."""
+    sentences = []
+    for factor, row in enumerate(scores):
+        listed = [f"{names[k]} ({row[k]:.2f})" for k in range(len(names)) if own[factor, k]]
+        sentences.append(f"Factor {factor} encodes (R²): {', '.join(listed) or 'none of them'}.")
+    return sentences
+
+
+def list_shares(shares: Mapping[str, float], recorded: Mapping[str, pd.Series]) -> list[str]:
+    """Shares of the end, each beside the least and the largest of the recorded ones."""
+    return [
+        f"{name}: {shares[name]:.2f} (recorded {values.min():.2f} to {values.max():.2f})."
+        for name, values in recorded.items()
+    ]
+
+
 def read_circles(rows: Sequence[tuple]) -> Told:
     """Notebook 12. rows: (update, R² of orange and blue in factor 0, in factor 1, error, KLs)."""
     from unbraid_course.lessons.n12 import name_state  # the page's own rule
 
-    updates = [row[0] for row in rows]
     scores = np.array([row[1:5] for row in rows], dtype=float).reshape(-1, 2, 2)
-    copies = np.all(scores > 0.5, axis=1)  # (moment, digit)
-    reasons = [name_digits(factor, scores[-1, factor]) for factor in (0, 1)]
-    reasons += [tell_copies(updates, scores[..., k], k) for k in (0, 1) if copies[:, k].any()]
-    if not copies.any():
-        reasons.append(f"At none of {len(rows)} moments did both factors encode the same digit.")
-    table = pd.read_csv(records.results() / "independent/circle/quick/coin.csv", comment="#")
+    states = [(row[0], name_state(each)) for row, each in zip(rows, scores, strict=True)]
+    reasons = list_factors(("the orange digit", "the blue digit"), scores[-1], scores[-1] > 0.5)
+    table, recorded = read_table("independent/circle/quick/coin.csv"), {}
     known = ["r2_00", "r2_01", "r2_10", "r2_11"]
-    recorded = {}
     for update, runs in table[table["run"] == "ours 0.1"].groupby("update"):
-        states = [name_state(row.reshape(2, 2)) for row in runs[known].to_numpy()]
-        recorded[int(update)] = states
-    return Told([(row[0], row[1:]) for row in rows], name_state(scores[-1]), reasons, recorded)
-
-
-def name_digits(factor: int, scores: np.ndarray) -> str:
-    """Which digits a factor encodes, by its R² of orange and blue."""
-    pairs = zip(DIGITS, scores, strict=True)
-    held = [f"the {name} digit (R² {value:.2f})" for name, value in pairs if value > 0.5]
-    what = " and ".join(held) or f"neither digit (R² at most {max(scores.max(), 0):.2f})"
-    if np.any(abs(scores - 0.5) < 0.1):
-        what += "; an R² is near ½, so look at the freeze"
-    return f"Factor {factor} encodes {what}."
-
-
-def tell_copies(updates: Sequence[int], scores: np.ndarray, digit: int) -> str:
-    """When both factors encoded a digit, and which let it go. scores: (moment, factor)."""
-    holds = np.asarray(scores > 0.5)
-    (moments,) = np.nonzero(holds.all(axis=1))
-    last, count = moments[-1], f"At {len(moments)} of {len(updates)} moments"
-    said = f"{count}, from update {updates[moments[0]]:,}, both factors encoded the "
-    said += f"{DIGITS[digit]} digit"
-    if last == len(updates) - 1:
-        return f"{said}, and they still do."
-    left = " and ".join(f"factor {k}" for k in (0, 1) if not holds[last + 1, k])
-    return f"{said}; between {updates[last]:,} and {updates[last + 1]:,} {left} let it go."
+        recorded[int(update)] = [name_state(row.reshape(2, 2)) for row in runs[known].to_numpy()]
+    return Told([(row[0], row[1:]) for row in rows], states, reasons, recorded)
 
 
 def read_bounces(moments: Sequence[tuple]) -> Told:
     """Notebook 15. moments: (update, R² (factor, coordinate), ...)."""
     from unbraid_course.lessons.n15 import COORDINATES, name_grouping, read_scores
 
-    scores, reasons = np.array(moments[-1][1]).reshape(2, len(COORDINATES)), []
-    own = (scores >= 0.6) & (scores[::-1] <= 0.3)  # (factor, coordinate)
-    for factor, each in enumerate(own):
-        listed = [f"{COORDINATES[k]} ({scores[factor, k]:.2f})" for k in np.flatnonzero(each)]
-        reasons.append(f"Factor {factor} alone encodes {', '.join(listed) or 'no coordinate'}.")
-    rest = np.flatnonzero(~own.any(axis=0))
-    pairs = [f"{COORDINATES[k]} ({' and '.join(map(write_number, scores[:, k]))})" for k in rest]
-    if pairs:
-        reasons.append(f"Shared, or in neither (R² from factors 0 and 1): {', '.join(pairs)}.")
-    before = [f"{name_grouping(each[1])} ({each[0]:,})" for each in moments[:-1]]
-    reasons += [f"Before: {', '.join(before)}."] if before else []
-    table = pd.read_csv(records.results() / "independent/bounce/quick/own_bounce.csv", comment="#")
-    recorded = {}
+    scores = np.array(moments[-1][1]).reshape(2, len(COORDINATES))
+    reasons = list_factors(COORDINATES, scores, (scores >= 0.6) & (scores[::-1] <= 0.3))
+    states = [(update, name_grouping(np.array(each))) for update, each, *_ in moments]
+    table, recorded = read_table("independent/bounce/quick/own_bounce.csv"), {}
     for update, runs in table[table["update"] <= 8000].groupby("update"):
         groupings = [name_grouping(read_scores(row)) for _, row in runs.iterrows()]
         recorded[int(update)] = groupings
-    return Told([row[:2] for row in moments], name_grouping(scores), reasons, recorded)
+    return Told([row[:2] for row in moments], states, reasons, recorded)
 
 
 def read_attributes(history: Sequence[dict[str, Any]]) -> Told:
     """Notebook 22. history: from the start on each look's update, d and shares right."""
     looks = history[3::3] or history[-1:]  # of twelve, those at the moments that are recorded
-    table = pd.read_csv(
-        records.results() / "unordered/sprites_poses/quick/own_plane.csv", comment="#"
-    )
+    states = [(look["update"], find_first(looks[:n])) for n, look in enumerate(looks, 1)]
+    table, recorded = read_table("unordered/sprites_poses/quick/own_plane.csv"), {}
     runs = [run.to_dict("records") for _, run in table.groupby(["run", "seed"])]
-    recorded = {}
     for count, end in enumerate(runs[0], 1):
-        recorded[end["update"]] = [find_first(run[:count])[0] for run in runs]
-    outcome, seen = find_first(looks)
-    ours = [find_first(run)[0] for run in runs if run[0]["run"] == "ours"]
+        recorded[end["update"]] = [find_first(run[:count]) for run in runs]
     ends = table[table["update"] == max(recorded)]
-    shares = [f"{name} {looks[-1][name]:.2f} ({spread(ends[name])})" for name in BY_WORTH]
-    worst = find_worst(looks[-1])
-    alike = [find_worst(run[-1]) for run in runs].count(worst)
-    reasons = [
-        f"{seen} Recorded from He weights: {count_names(ours)}.",
-        f"Right now (recorded ends): {', '.join(shares)}.",
-        f"Right least often: {worst}, as in {alike} of {len(runs)} recorded ones.",
-    ]
-    return Told([(look["update"], look["d"]) for look in history], outcome, reasons, recorded)
+    reasons = list_shares(looks[-1], {name: ends[name] for name in BY_WORTH})
+    return Told([(look["update"], look["d"]) for look in history], states, reasons, recorded)
 
 
-def find_first(looks: Sequence[dict[str, Any]]) -> tuple[str, str]:
-    """Which of hair and top is learnt first, and the numbers that say so."""
+def find_first(looks: Sequence[dict[str, Any]]) -> str:
+    """Which of hair and top is learnt first."""
     for look in looks:
         hair, top = look["hair"], look["top"]
         if max(hair, top) > LEARNT:
             first = "hair first (the forecast)" if hair > top else "top first"
-            seen = f"At update {look['update']:,}: hair {hair:.2f}, top {top:.2f}."
-            return "hair and top together" if abs(hair - top) < LEAD else first, seen
-    return "neither hair nor top yet", f"Hair and top never above {LEARNT}."
-
-
-def find_worst(look: dict[str, Any]) -> str:
-    """The two attributes that are right least often."""
-    last = sorted(BY_WORTH, key=lambda name: look[name])[:2]
-    return (
-        "trousers and skin (the forecast)" if set(last) == {*BY_WORTH[2:]} else " and ".join(last)
-    )
+            return "hair and top together" if abs(hair - top) < LEAD else first
+    return "neither hair nor top yet"
 
 
 def read_swaps(run: tuple[Sequence[Sequence[float]], dict[str, float]]) -> Told:
     """Notebook 32. run: the update and the terms of each step, and the shares of `score_swaps`."""
     rows, shares = run
-    table = pd.read_csv(records.results() / "single_element/sprites/quick/starts.csv", comment="#")
-    table = table[table["ideas"] == "both ideas"]
-    helped, released = (table[table["recipe"] == recipe] for recipe in ("both", "released"))
-    without = count_names([name_direction(share) for share in released["direction"]])
-    reasons = [
-        f"Donors look in different directions: {shares['swaps with d']:.2f} of the swaps as d's "
-        f"(recorded {spread(helped['direction'])}), {shares['swaps with s']:.2f} as s's.",
-        f"Direction and action of d's donor: {shares['motion with d']:.2f} of all swaps "
-        f"(recorded {spread(helped['motion'])}).",
-        f"The perfect swap is the nearest clip: {shares['true clip nearest']:.2f} "
-        f"(recorded {spread(helped['nearest'])}).",
-        f"Recorded without the head start: {without}.",
-    ]
-    moments = [(int(row[0]), row[1:]) for row in rows]
+    table = read_table("single_element/sprites/quick/starts.csv")
+    helped = table[(table["ideas"] == "both ideas") & (table["recipe"] == "both")]
+    columns = {
+        "swaps with d": "direction",
+        "motion with d": "motion",
+        "true clip nearest": "nearest",
+    }
+    reasons = list_shares(shares, {name: helped[column] for name, column in columns.items()})
+    measured = [(int(row[0]), row[1:]) for row in rows]
+    states = [(measured[-1][0], name_direction(shares["swaps with d"]))]
     recorded = {int(helped["update"].max()): [name_direction(x) for x in helped["direction"]]}
-    return Told(moments, name_direction(shares["swaps with d"]), reasons, recorded)
+    return Told(measured, states, reasons, recorded)
 
 
 def name_direction(share: float) -> str:
@@ -204,11 +167,6 @@ def name_direction(share: float) -> str:
     if 0.05 < share < 0.95:
         return "d gives the direction in part"
     return "d gives the direction" if share > 0.5 else "d hardly gives the direction"
-
-
-def spread(values: pd.Series) -> str:
-    """From the least of them to the largest."""
-    return f"{values.min():.2f} to {values.max():.2f}"
 
 
 READERS: dict[str, Callable[[Any], Told]] = {
