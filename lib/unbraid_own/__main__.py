@@ -113,8 +113,6 @@ def main() -> None:
         app()
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error}; python -m pip install 'unbraid[own]' installs it")
-    except MemoryError:
-        sys.exit("error: memory: expected more than there is; bring fewer rows or steps")
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not type(error).__module__.startswith("unbraid"):
             raise  # a fault of PyTorch

@@ -113,10 +113,7 @@ class Probes:
             inputs = np.hstack([as_inputs(self.targets[other]) for other in known])
             is_more, skill = self.exceed(code, name, inputs[:, None])
             if not is_more:
-                return (
-                    "none",
-                    f"what {' and '.join(known)} tell{'s' * (len(known) == 1)} of it ({skill:.2f})",
-                )
+                return "none", f"what is told by {', '.join(known)} ({skill:.2f})"
         steps = [self.rows.get(f"{home}, frames") for home in own[name]]
         is_whole = f"{code}, frames" not in self.rows and self.targets[name].values.shape[1] == 1
         for frames in (each for each in steps if each is not None and is_whole):
@@ -146,19 +143,13 @@ def decide(
     found = {pair: probes.judge(*pair, own) for pair in foreign if pair in read}
     leaks = [pair for pair, (kind, _) in found.items() if kind == "leak"]
     sentences = describe_leaks(probes, found, foreign) if judged else []
-    if len(judged) < len(cells):
-        rest = [name for name in cells if name not in judged]
+    if rest := [name for name in cells if name not in judged]:
         sentences += [list_contents(probes, code, rest) for code in codes]
-    if len(codes) > 1 and len(judged) < len(cells):
-        said = (
-            "Leaks are judged where the factors of the motion are named (--dynamic), and one code"
-        )
-        sentences.append(
-            f"{said} has steps, another one none (or they are called static, dynamic)."
-        )
+        said = "Leaks are judged with --dynamic, between codes of steps and of whole sequences."
+        sentences += [said] * (len(codes) > 1)
     known, telling = {name for _, name in read}, {code for code, _ in read}
-    for code in [code for code in codes if judged and code not in telling]:
-        sentences.append(f"No factor is clearly in {code}; {ORDER}")
+    silent = [code for code in codes if judged and code not in telling]
+    sentences += [f"No factor is clearly in {code}; {ORDER}" for code in silent]
     if lost := [name for name in judged if name not in known]:
         sentences.append(f"Lost: no probe surely predicts {', '.join(lost)}.")
     return sentences, leaks
