@@ -41,10 +41,9 @@ class Page:
                 self.given[node.name].append(node)
             value = getattr(node, "iter", getattr(node, "value", None))  # of loops, assignments
             targets = getattr(node, "targets", [getattr(node, "target", ast.Pass())])
-            for name in (
-                set().union(*map(list_names, targets)) if isinstance(value, ast.AST) else ()
-            ):
-                self.given[name].append(value)
+            for target in targets if isinstance(value, ast.AST) else ():
+                for name in list_names(target):
+                    self.given[name].append(value)
         for node in self.nodes:
             if isinstance(node, ast.Call):
                 names = parameters.get(getattr(node.func, "id", ""), ())
@@ -82,13 +81,9 @@ class Page:
         formats = [node for node in formats if re.search("/|-seed|[.]csv", ast.unparse(node))]
         patterns = self.spell(*formats)
         patterns |= {re.escape(node.value) for node in self.nodes if is_text(node)}
-        for node in self.nodes:
-            if not isinstance(node, ast.Call):
-                continue
-            words, called = (
-                [each.value for each in node.args if is_text(each)],
-                list_names(node.func),
-            )
+        for node in [node for node in self.nodes if isinstance(node, ast.Call)]:
+            words = [each.value for each in node.args if is_text(each)]
+            called = list_names(node.func)
             if "load_judge" in called and words:
                 patterns.add(f"judges/{words[0]}/quick/judge-seed0")
             if "replace" in called and len(words) == 2:
@@ -252,53 +247,45 @@ class Results:
 
 
 class Unit:
-    """What a definition, or the rest of its file, names: dotted names, attributes, texts, tables.
+    """What a definition, or the rest of its file, names: dotted names, attributes and texts.
 
-    A row of a dict that gives a function or a class a name is read when the name is.
+    rows: of its dicts, a text and the function or class that has it for a name, and is read with
+    it. opened: modules that it imports by names that it makes.
     """
 
     def __init__(self, nodes, known):
-        self.names, self.attributes, self.texts = set(), set(), set()
-        self.rows, self.opened, waiting = [], [], [*nodes]
+        self.names, self.words, self.rows, self.opened, waiting = set(), set(), [], [], [*nodes]
         while waiting:
             node = waiting.pop()
             if isinstance(node, ast.Attribute | ast.Name):
                 first, _, others = ast.unparse(node).partition(".")
                 self.names.add(".".join(filter(None, (known.get(first, first), others))))
-                self.attributes.add(getattr(node, "attr", ""))
+                self.words.add(getattr(node, "attr", ""))
             elif is_text(node):
-                self.texts.add(node.value)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
-                formats = [each for each in node.args if isinstance(each, ast.JoinedStr)]
-                patterns = [re.sub(r"\{.*?\}", ".*", ast.unparse(each)[2:-1]) for each in formats]
-                self.opened += map(re.compile, patterns)
+                self.words.add(node.value)
+            elif isinstance(node, ast.Call) and "import_module" in list_names(node.func):
+                self.opened.append(re.sub(r"\{.*?\}", ".*", ast.unparse(node.args[0])[2:-1]))
             if isinstance(node, ast.Dict):
-                rows = list(zip(node.keys, node.values, strict=True))
-                named = [row for row in rows if isinstance(row[1], ast.Attribute | ast.Name)]
-                named = [row for row in named if row[0] and is_text(row[0])]
-                self.rows += [(key.value, Unit([value], known)) for key, value in named]
-                waiting += [row[1] for row in rows if row not in named]
+                for key, value in zip(node.keys, node.values, strict=True):
+                    is_row = is_text(key) and isinstance(value, ast.Attribute | ast.Name)
+                    waiting += [] if is_row else [value]
+                    self.rows += [(key.value, Unit([value], known))] if is_row else []
             elif not isinstance(node, ast.Import | ast.ImportFrom):
                 waiting += ast.iter_child_nodes(node)
-
-    def opens(self, module, name):
-        """Whether it imports the module by a name that it makes, and names the definition."""
-        is_named = not name or name in self.attributes
-        return is_named and any(pattern.fullmatch(module) for pattern in self.opened)
 
 
 class Code:
     """All definitions by module and name, and those that are read from the roots."""
 
     def __init__(self, root):
-        self.units, self.imports, self.read = {}, {}, set()
+        self.units, self.imports, self.methods, self.read = {}, {}, {}, set()
         for top in (root / "lib", root / "papers", root / "tools"):
             for path in top.rglob("*.py"):
                 place = path.relative_to(top if top.name == "lib" else root).with_suffix("")
                 self.add(".".join(place.parts).removesuffix(".__init__"), path)
 
     def add(self, module, path):
-        """Take in a file: its definitions, methods, and what stands outside both."""
+        """Take in a file: its definitions, and what stands outside them."""
         tree = ast.parse(path.read_text(encoding="utf-8"))
         package = module if path.stem == "__init__" else module.rpartition(".")[0]
         known = self.imports[module] = list_imports(tree, package)
@@ -309,13 +296,10 @@ class Code:
         others = [node for node in others if not ast.unparse(node).startswith("__all__")]
         self.units[module, ""] = Unit(others, local)
         for node in definitions:
-            parts = list(ast.iter_child_nodes(node))
-            if isinstance(node, ast.ClassDef):
-                methods = [part for part in parts if isinstance(part, ast.FunctionDef)]
-                parts = [part for part in parts if part not in methods]
-                for each in methods:
-                    self.units[module, f"{node.name}.{each.name}"] = Unit([each], local)
-            self.units[module, node.name] = Unit(parts, local)
+            self.units[module, node.name] = Unit(ast.iter_child_nodes(node), local)
+            parts = node.body if isinstance(node, ast.ClassDef) else []
+            parts = [part.name for part in parts if isinstance(part, ast.FunctionDef)]
+            self.methods[module, node.name] = parts
 
     def find(self, name):
         """Module and definition of a dotted name, also where a package hands it on, or None."""
@@ -331,31 +315,24 @@ class Code:
                 return module, ""
         return None
 
-    def mark(self, keys):
-        """The units of these that were not marked before, with the rest of their files."""
-        new = {*keys, *((module, "") for module, _ in keys)} - self.read
-        self.read |= new
-        return [self.units[key] for key in new]
-
-    def follow(self, waiting, texts):
-        """Mark what these units name, what that names, and so on; texts: what else is named."""
-        attributes, rows = set(INTERFACE), []
-        while waiting:
-            attributes |= set().union(*(unit.attributes | unit.texts for unit in waiting))
-            texts = texts.union(*(unit.texts for unit in waiting))
+    def follow(self, waiting, keys, words):
+        """Mark what units name, what that names, and so on; words: what else is named."""
+        rows = []
+        while waiting or keys:
+            words = words.union(*(unit.words for unit in waiting))
             rows += [row for unit in waiting for row in unit.rows]
-            named = set().union(*(unit.names for unit in waiting), texts)
-            keys = set(map(self.find, named)) - {None}
-            keys |= {key for key in self.units if any(unit.opens(*key) for unit in waiting)}
-            for module, name in self.units.keys() - self.read:
-                owner, _, method = name.partition(".")
-                if (method in attributes or method.startswith("__")) and (
-                    module,
-                    owner,
-                ) in self.read:
-                    keys.add((module, name))
-            waiting = self.mark(keys) + [unit for name, unit in rows if name in texts]
-            rows = [(name, unit) for name, unit in rows if name not in texts]
+            keys |= {self.find(name) for unit in waiting for name in unit.names} - {None}
+            keys |= {self.find(word) for unit in waiting for word in unit.words} - {None}
+            for unit in [unit for unit in waiting if unit.opened]:
+                opened = re.compile("|".join(unit.opened))
+                named = [key for key in self.units if not key[1] or key[1] in unit.words]
+                keys |= {key for key in named if opened.fullmatch(key[0])}
+            keys = {*keys, *((module, "") for module, _ in keys)} - self.read
+            self.read |= keys
+            waiting = [self.units[key] for key in keys]
+            waiting += [unit for name, unit in rows if name in words]
+            rows, keys = [row for row in rows if row[0] not in words], set()
+        return words
 
 
 def list_imports(tree, package):
@@ -372,22 +349,25 @@ def list_imports(tree, package):
 
 
 def list_unread_code(root, words, texts):
-    """Public definitions of lib to which no page, sentence or command leads."""
-    code, roots = Code(root), []
-    for tree in map(ast.parse, read_cells(root, "code")):
-        roots.append(Unit([tree], list_imports(tree, "")))
-    tools = [unit.texts for (module, _), unit in code.units.items() if module.startswith("tools.")]
+    """Public definitions and methods of lib to which no page, sentence or command leads."""
+    code, trees = Code(root), [*map(ast.parse, read_cells(root, "code"))]
+    keys = {*map(code.find, texts)} - {None}
+    roots = [Unit([tree], list_imports(tree, "")) for tree in trees]
+    tools = [unit.words for (module, _), unit in code.units.items() if module.startswith("tools.")]
     words |= set(re.findall(r"([\w.]+)\(", "\n".join(set().union(*tools))))  # in cells they write
     often = Counter(name for _, name in code.units)
-    for module, name in [*code.units]:
+    for module, name in code.units:
         spelt = {f"{module}.{name}", f"{module.rpartition('.')[2]}.{name}"}
         spelt |= {name} if often[name] == 1 else set()
         is_root = module.endswith("__main__") or module.startswith("tools.")
         if is_root or (name and spelt & words) or re.search(r"lessons\.n|lesson_", module):
-            roots += code.mark({(module, name)})
-    code.follow(roots, texts)
+            keys.add((module, name))
+    named = code.follow(roots, keys, texts) | words | INTERFACE
     left = [f"{module}.{name}" for module, name in code.units.keys() - code.read if name]
-    return [name for name in left if name.startswith("unbraid") and not re.search(r"\._", name)]
+    for module, name in code.methods.keys() & code.read:
+        methods = [method for method in code.methods[module, name] if method not in named]
+        left += [f"{module}.{name}.{method}" for method in methods]
+    return [name for name in left if re.match(r"unbraid(?!.*(\._|lesson))", name)]
 
 
 def find_unread(root):
