@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from unbraid.checks import check_field, check_path, check_seed, check_type, fold
+from unbraid.checks import check_field, check_path, check_seed, fold
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.support.readable import Readable
@@ -58,7 +58,6 @@ def load(
     and what makes it readable.
     """
     check_path(path=path)
-    check_type((str, type(None)), group=group)
     check_seed(seed, 2**32 - 1)
     path = Path(path)
     is_read = path.is_dir() or (path.is_file() and path.suffix.lower() == ".csv")

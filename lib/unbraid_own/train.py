@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from unbraid import records
-from unbraid.checks import check_field, check_names, check_seed, check_type, check_whole
+from unbraid.checks import check_field, check_names, check_seed, check_whole
 from unbraid.codes import bound_per_frame
 from unbraid.data.sampling import SequenceSampler
 from unbraid.data.sequences import Sequences
@@ -54,7 +54,6 @@ def choose(clips: Sequences, steps: int | None = None, seed: int = 0) -> Plan:
 
     steps: updates, instead of those that are proposed.
     """
-    check_type(Sequences, clips=clips)
     check_seed(seed)
     check_whole(1, steps=1 if steps is None else steps)
     table = tomllib.loads(Path(__file__).with_name("models.toml").read_text("utf-8"))

@@ -153,7 +153,6 @@ CLIPS = {
     "without labels": ("bare", {}, "labels: .*labels.csv .*load, choose and train"),
     "without a word on the motion": ("clips", {"dynamic": None}, "dynamic: .*colour, way .*''"),
     "another name": ("clips", {"dynamic": ("gait",)}, "dynamic: .*gait"),
-    "a group of two": ("clips", {"group": "colour"}, "data: .*three groups of colour"),
     "no updates": ("clips", {"steps": 0}, "steps: "),
 }
 
