@@ -141,15 +141,6 @@ def lesson_14():
     torch.set_default_dtype(before)
 
 
-@pytest.fixture
-def without_gradients():
-    """As in a notebook that learns nothing."""
-    import torch
-
-    with torch.no_grad():
-        yield
-
-
 def move(module, device=None, *_, memory_format=None):
     """`Module.to` for fake tensors, which cannot take a parameter's place in memory."""
     import torch
