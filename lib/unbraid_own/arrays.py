@@ -18,7 +18,6 @@ MOST_VALUES = 10**8  # of all codes of a file: a few times so many bytes are in 
 ROWS_PER_CLASS = 4  # on average, at least
 ROWS_OUTSIDE = 10  # of the most frequent class, at least
 REPAIR = "fetch it again, or write it anew with np.savez, of objects x.astype(str) or (float)"
-ONE_GROUP = "each class occurs in one group alone, so that a test has classes never learnt"
 
 Arrays = dict[str, np.ndarray]
 Named = Mapping[str, ArrayLike]
@@ -138,5 +137,5 @@ def find_obstacle(values: np.ndarray, groups: np.ndarray | None) -> str:
     if groups is not None and index.ndim == 1:
         pairs = np.unique(np.stack([index, groups]), axis=1)
         if (np.bincount(pairs[0]) > 1).sum() < 2:
-            return ONE_GROUP
+            return "each class occurs in one group alone, so that a test has classes never learnt"
     return ""

@@ -36,6 +36,7 @@ SHOWN = 3  # test sequences in the film
 TILE = 160  # pixels of the page for a frame, about
 
 Labels = Mapping[str, Tensor]
+Swaps = tuple[pages.Picture, list[tuple[str, ...]]]
 
 
 class Sample(NamedTuple):
@@ -77,15 +78,12 @@ def count_common(parts: Sequence[Sequences]) -> int:
 # ---- swaps
 
 
-class Swaps(NamedTuple):
-    """What swaps of the test split show."""
-
-    picture: pages.Picture  # a film of frames, or an image of series
-    table: list[tuple[str, ...]]  # a row a label, named right in real, decoded, swapped; or empty
-
-
 def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int = 0) -> Swaps:
-    """Swaps of the test split, judged and drawn. dynamic: the labels of the motion."""
+    """A film of swaps of the test split, an image of series, and a row a label, if any is judged.
+
+    A row has the shares that are named right in real, decoded and swapped sequences. dynamic: the
+    labels of the motion.
+    """
     steps = count_common([*data.splits.values()])
     train, test = (data.splits[name].as_float() for name in ("train", "test"))
     donors = torch.from_numpy(random_donors(len(test), seed))
@@ -96,13 +94,12 @@ def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int 
     columns = {name: clips[:, :steps] for name, clips in columns.items()}
     if test.kind == "frames":
         columns = {name: clips.clamp(0, 1) for name, clips in columns.items()}
-    shown = {name: clips[:SHOWN] for name, clips in columns.items()}
-    picture = film(shown)
+    picture = film({name: clips[:SHOWN] for name, clips in columns.items()})
     judged = [n for n in test.static if 2 <= len(test.classes.get(n, ())) <= MOST_CLASSES]
     # A class that training lacks cannot be named, as where a label is the group of the split.
     judged = [n for n in judged if set(test.labels[n].tolist()) <= set(train.labels[n].tolist())]
     if not judged:
-        return Swaps(picture, [])
+        return picture, []
     classes = {name: test.classes[name] for name in judged}
     judge = fit_judge(train.frames[:, :steps], train.labels, classes, seed)
     real, plain, mixed = (
@@ -122,7 +119,7 @@ def swap(model: SingleElement, data: OwnData, dynamic: Sequence[str], seed: int 
         shares = of_real.factors[name].right, each.plain, each.right, each.moved
         should = "the donor's" if each.role == "changes" else "its own"
         rows.append((name, *map(show, shares), f"{each.chance:.2f}", should))
-    return Swaps(picture, rows)
+    return picture, rows
 
 
 def fit_judge(

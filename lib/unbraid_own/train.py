@@ -141,7 +141,7 @@ def run(
     report = measure(sample.codes, sample.factors, dynamic=dynamic, groups=groups, seed=seed)
     report = replace(report, made=pages.say_how(sys.argv[1:]))
     shown: Any = pages.TEMPLATES.get_template("train.html.j2").module
-    above, below = shown.top(swaps), shown.bottom(own, plan, sample.splits)
+    above, below = shown.top(*swaps), shown.bottom(own, plan, sample.splits)
     html = report.as_html(f"What the model has learnt from {data.name}", above, below)
     np.savez(folder / "codes.npz", **sample.codes)  # type: ignore[arg-type]
     np.savez(folder / "factors.npz", **sample.factors)  # type: ignore[arg-type]
