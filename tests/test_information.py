@@ -9,7 +9,6 @@ from sklearn.feature_selection import mutual_info_classif
 from unbraid.measures.information import (
     count_within,
     cross_block,
-    describe_ties,
     distance_of_neighbour,
     kraskov,
     ross,
@@ -37,15 +36,13 @@ def kraskov_by_loop(x, y, k):
     return (digamma(k) + digamma(count) - total / count) / np.log(2)
 
 
-# On a line by sorting, of few units by trees, of many units by comparing all.
-@pytest.mark.parametrize(
-    "count, width_x, width_y", [(70, 1, 1), (150, 2, 1), (70, 5, 4), (70, 20, 20)]
-)
+# Of few units by trees, of many units by comparing all.
+@pytest.mark.parametrize("count, width_x, width_y", [(70, 1, 1), (700, 2, 1), (70, 20, 20)])
 def test_kraskov_equals_its_definition(count, width_x, width_y):
     generator = np.random.default_rng(width_x)
     x, y = generator.normal(size=(count, width_x)), generator.normal(size=(count, width_y))
     y[:, 0] += 2 * x[:, 0]
-    for k in (1, 3, count - 1):
+    for k in (1, 3, 69):
         estimate = kraskov(x, y, k, jitter=0, raw=True).estimate
         assert estimate == pytest.approx(kraskov_by_loop(x, y, k), abs=1e-9)
     scaled = kraskov(x / x.std(0), y / y.std(0), raw=True).estimate
@@ -63,7 +60,7 @@ def ross_by_loop(x, labels, k=3):
     return (digamma(k) + digamma(count) - total / count) / np.log(2)
 
 
-@pytest.mark.parametrize("width", [1, 2, 5, 20])
+@pytest.mark.parametrize("width", [1, 2, 20])
 def test_ross_equals_its_definition(width):
     generator = np.random.default_rng(width)
     labels = generator.integers(4, size=90)
@@ -74,21 +71,13 @@ def test_ross_equals_its_definition(width):
     assert ross(x, labels).estimate == pytest.approx(scaled, abs=1e-9)
 
 
-def test_on_a_line_differences_decide_who_is_near_and_not_rounded_sums():
+def test_differences_decide_who_is_near_and_not_rounded_sums():
     """Whole numbers, whose distances tie, and numbers far from zero, where sums lose digits."""
     generator = np.random.default_rng(0)
     for x in (generator.integers(30, size=200) * 1.0, 1e6 + generator.random(200)):
         radius = np.nextafter(np.abs(x - np.roll(x, 3)), 0)
         is_near = np.abs(x[:, None] - x) <= radius[:, None]
         assert count_within(x[:, None], radius).tolist() == is_near.sum(1).tolist()
-
-
-def test_what_must_not_change_the_estimate():
-    x, y = gaussian_pairs(1, 500, 4, 0.8)
-    rows = np.random.default_rng(1).permutation(500)
-    base = kraskov(x, y).estimate
-    for other in [(x[:, ::-1], y), (y, x), (x[rows], y[rows]), (3 * x + 5, 90 * y - 2), (-x, y)]:
-        assert kraskov(*other).estimate == pytest.approx(base, abs=1e-9)
 
 
 def test_shuffled_pairs_are_the_zero_of_the_estimator():
@@ -163,23 +152,17 @@ def test_no_measure_depends_on_units():
 
 
 def test_many_equal_rows_are_warned_of():
-    g = np.random.default_rng(1)
-    zero = g.random(300) < 0.9
-    x, y = (np.where(zero, 0, g.normal(size=300)) for _ in range(2))
-    with pytest.warns(UserWarning, match="of the rows equal others: zeros"):
-        kraskov(x, y)
-    x, y = g.normal(size=(2, 150))
+    random = np.random.default_rng(1)
+    whole = np.arange(40.0).reshape(20, 2)
+    whole[:, 0] //= 16  # equal in one column alone: no tie
+    y = random.normal(size=20)
+    assert not any("equal others" in doubt for doubt in kraskov(whole[:, 0], y).doubts)
+    whole[4:7], y[4:7] = whole[3], y[3]
+    with pytest.warns(UserWarning, match="20% of the rows equal others: zeros"):
+        kraskov(whole, y)
+    x, y = random.normal(size=(2, 150))
     with pytest.warns(UserWarning, match="100% of the rows equal others.* copies too high"):
         assert kraskov(np.tile(x, 2), np.tile(y, 2)).estimate > 0.5  # where the truth is 0
-
-
-def test_only_whole_rows_that_are_equal_count_as_ties():
-    x = np.arange(40.0).reshape(20, 2)
-    x[:, 0] = x[:, 0] // 8  # equal in the first column
-    assert describe_ties(x) == ""
-    x[4:7] = x[3]
-    x[12] = x[15]
-    assert describe_ties(x).startswith("30% of the rows equal others")
 
 
 def spoiled(samples, places, value=1e8):
@@ -189,33 +172,23 @@ def spoiled(samples, places, value=1e8):
     return other
 
 
-@pytest.mark.parametrize("value, count", ((1e8, 1), (-999, 1), (1e8, 5)))
+@pytest.mark.parametrize("value, count", ((1e8, 1), (-999, 5)))
 def test_a_value_that_decides_a_scale_is_doubted_and_the_ranks_are_named(value, count):
-    """Of 1 000 pairs one to five have a wrong value, in x, in y, or in a unit beside others."""
+    """Of 1 000 pairs one to five have a wrong value, for Kraskov's in y, for Ross's beside x."""
     x, y = gaussian_pairs(0, 1000, 1, 0.9)
-    clean = kraskov(x, y)
-    assert not clean.doubts
-    rows = slice(7, 7 + count)
-    wide = np.hstack([x, np.random.default_rng(1).normal(size=(1000, 1))])
-    named = {"x": (spoiled(x, rows, value), y), "y": (x, spoiled(y, rows, value))}
-    for name, pair in named.items():
-        found = kraskov(*pair)
+    rows, label = slice(7, 7 + count), np.arange(1000) % 4
+    code = np.hstack([x + 4 * label[:, None], y])
+    cases = {
+        "y: ": (lambda code: kraskov(x, code[:, 1]), 1),
+        "x: ": (lambda code: ross(code, label), 0),
+    }
+    for name, (measure, column) in cases.items():
+        clean, found = measure(code), measure(spoiled(code, (rows, column), value))
         (doubt,) = found.doubts
-        assert doubt.startswith(f"{name}: the value {value:.3g} decides")
+        assert not clean.doubts and doubt.startswith(f"{name}the value {value:.3g} decides")
         ranked = float(re.search(r"by ranks the estimate is ([\d.]+) bits", doubt)[1])
         assert abs(ranked - clean.estimate) < 0.1 < clean.estimate - found.estimate
-        assert not kraskov(*pair, raw=True).doubts  # There no column is divided.
-    (doubt,) = kraskov(spoiled(wide, (rows, 1), value), y).doubts
-    assert doubt.startswith("x: ") and "column 1" in doubt
-    label = np.arange(1000) % 4
-    code = wide + [1, 0] * np.stack([4 * label, label], 1)
-    clean = ross(code, label)
-    assert not clean.doubts
-    found = ross(spoiled(code, (rows, 0), value), label)
-    (doubt,) = found.doubts
-    assert doubt.startswith("x: ") and "column 0" in doubt
-    ranked = float(re.search(r"by ranks the estimate is ([\d.]+) bits", doubt)[1])
-    assert abs(ranked - clean.estimate) < 0.1 < clean.estimate - found.estimate
+    assert not kraskov(x, spoiled(y, rows, value), raw=True).doubts  # no column is divided
     assert not ross(spoiled(code[:, :1], rows, value), label).doubts  # alone it hides no other
 
 

@@ -3,8 +3,8 @@
 The tasks follow the benchmark of Czyż, Grabowski, Vogt, Beerenwinkel and Marx, "Beyond Normal: On
 the Evaluation of Mutual Information Estimators" (NeurIPS 2023, arXiv:2306.11078), whose package
 benchmark-mi (https://github.com/cbg-ethz/bmi at 6c569b9) needs other versions than ours. We add
-the ring O, noise of width 0.01, and codes in which all pairs or a single pair of units are
-correlated. Scales are raw, as in paper A; the benchmark standardises each unit first.
+noise of width 0.01, and codes in which all pairs or a single pair of units are correlated. Scales
+are raw, as in paper A; the benchmark standardises each unit first.
 """
 
 import zlib
@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.special import digamma, i0e
+from scipy.special import digamma
 from scipy.stats import norm
 from unbraid.measures.information import kraskov
 
@@ -55,97 +55,22 @@ def uniform_noise(width):
     return nats / np.log(2), draw
 
 
-def integrate(density, reach, points=1201):
-    """Bits of one unit each with the joint density(x, y), by a sum over [-reach, reach]²."""
-    line = np.linspace(-reach, reach, points)
-    joint = density(line[:, None], line[None])
-    joint = joint / joint.sum()
-    independent = joint.sum(1, keepdims=True) * joint.sum(0)
-    some = joint > 0
-    return float(np.sum(joint[some] * np.log2(joint[some] / independent[some])))
-
-
-def cross(correlation):
-    """Normal pairs of which every second has the opposite correlation: the letter X."""
-
-    def draw(count, random):
-        x, y = draw_normal(paired(correlation), count, random)
-        return x, y * random.choice((-1, 1), (count, 1))
-
-    def density(x, y):
-        spread = 2 * (1 - correlation**2)
-        squares, product = x**2 + y**2, 2 * correlation * x * y
-        return np.exp((product - squares) / spread) + np.exp((-product - squares) / spread)
-
-    return integrate(density, 8), draw
-
-
-def ring(noise):
-    """A circle of radius 1 with normal noise: the letter O."""
-
-    def draw(count, random):
-        angle = random.uniform(0, 2 * np.pi, (count, 1))
-        x, y = noise * random.standard_normal((2, count, 1))
-        return np.cos(angle) + x, np.sin(angle) + y
-
-    def density(x, y):
-        radius = np.hypot(x, y)
-        return np.exp(-((radius - 1) ** 2) / (2 * noise**2)) * i0e(radius / noise**2)
-
-    return integrate(density, 2), draw
-
-
-def change(task, change_x, change_y=None):
-    """The same information in other coordinates; without change_y both change alike."""
+def change(task, change_both):
+    """The same information in other coordinates."""
     truth, draw = task
-
-    def draw_changed(count, random):
-        x, y = draw(count, random)
-        return change_x(x), (change_y or change_x)(y)
-
-    return truth, draw_changed
-
-
-def wind(values, first):
-    """Turn units `first` and `first` + 1 by a fifth of the squared length; (N, 5)."""
-    angle = np.square(values).sum(1) / 5
-    one, two = values[:, first], values[:, first + 1]
-    wound = values.copy()
-    wound[:, first] = np.cos(angle) * one - np.sin(angle) * two
-    wound[:, first + 1] = np.sin(angle) * one + np.cos(angle) * two
-    return wound
-
-
-def half_cube(values):
-    """The power 3/2 with the sign kept, which gives long tails."""
-    return values * np.sqrt(np.abs(values))
-
-
-def roll(values):
-    """A number in [0, 1] as a point of the Swiss roll, (N, 2)."""
-    angle = 1.5 * np.pi * (1 + 2 * values)
-    return np.hstack([angle * np.cos(angle), angle * np.sin(angle)]) / 21
+    return truth, lambda count, random: map(change_both, draw(count, random))
 
 
 BASE, ONE_PAIR = normal(paired(0.75)), normal(paired(0.9, *[0] * 15))
-UNIFORM, TWO_PAIRS = change(BASE, norm.cdf), normal(paired(0.8, 0.8, 0, 0, 0))
 NARROW = partial(np.multiply, [1.0] + 15 * [0.4])
 TASKS = {  # estimate - truth in bits at N = 1000: the least and the greatest that we accept
     "normal 1 x 1": (BASE, -0.08, 0.08),
-    "uniform 1 x 1": (UNIFORM, -0.08, 0.08),
-    "half-cube 1 x 1": (change(BASE, half_cube), -0.08, 0.08),
-    "Swiss roll 2 x 1": (change(UNIFORM, roll, np.asarray), -0.08, 0.08),
-    "X 1 x 1": (cross(0.9), -0.08, 0.08),
-    "O 1 x 1": (ring(0.1), -0.05, 0.11),
+    "uniform 1 x 1": (change(BASE, norm.cdf), -0.08, 0.08),
     "uniform noise of 0.75 1 x 1": (uniform_noise(0.75), -0.08, 0.08),
     "normal, dense 2 x 2": (normal(dense(2)), -0.08, 0.08),
     "normal, dense 5 x 5": (normal(dense(5)), -0.14, 0.02),
     # Here the estimator is known to fail, by at least as much as the second number says.
     "uniform noise of 0.01 1 x 1": (uniform_noise(0.01), -0.33, -0.2),
-    "spiral, 2 pairs 5 x 5": (
-        change(TWO_PAIRS, partial(wind, first=0), partial(wind, first=1)),
-        *(-0.95, -0.7),
-    ),
     "normal, all pairs 10 x 10": (normal(paired(*[0.9] * 10)), -8.1, -7.8),
     "normal, 1 pair 16 x 16": (ONE_PAIR, -1.1, -0.9),
     "normal, 1 pair 16 x 16, noise 0.4 as wide": (change(ONE_PAIR, NARROW), -0.5, -0.3),

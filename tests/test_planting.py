@@ -25,9 +25,8 @@ def test_linear_and_rotated_plants_have_their_bits(bits):
     assert information(linear, SOURCE) == pytest.approx(bits, abs=0.08)
     assert kraskov(linear[:, 3], SOURCE).estimate == pytest.approx(bits, abs=0.12)
     np.testing.assert_allclose(linear[:, 3].mean(), 7, atol=0.3)
-    for noise in (None, [1.0, 2, 3, 4, 5]):
-        rotated = plant(CODE, SOURCE, bits, "rotated", noise=noise)
-        assert information(rotated, SOURCE) == pytest.approx(bits, abs=0.08)
+    rotated = plant(CODE, SOURCE, bits, "rotated", noise=[1.0, 2, 3, 4, 5])
+    assert information(rotated, SOURCE) == pytest.approx(bits, abs=0.08)
 
 
 def test_only_the_signs_of_two_units_together_show_a_product():
@@ -47,9 +46,9 @@ def test_only_the_signs_of_two_units_together_show_a_product():
 def test_a_plant_of_nothing_is_found_by_nobody_and_of_classes_by_ross(how):
     labels = np.random.default_rng(4).choice(["a", "b", "c", "d"], 4000)
     code, units = CODE[:, :2], {"linear": [0], "product": [0, 1], "rotated": [0, 1]}[how]
-    assert abs(ross(plant(code, labels, 0.0, how, units)[:, units], labels).estimate) < 0.06
-    found = ross(plant(code, labels, 0.5, how, units)[:, units], labels).estimate
-    assert 0.2 < found < 0.56
+    for bits, least, most in ((0.0, -0.06, 0.06), (0.5, 0.2, 0.56)):
+        planted = plant(code, labels, bits, how, units, [1.0, 2.0])
+        assert least < ross(planted[:, units], labels).estimate < most
 
 
 def test_a_tensor_stays_one_and_a_seed_is_a_draw():
@@ -62,12 +61,8 @@ def test_a_tensor_stays_one_and_a_seed_is_a_draw():
 @pytest.mark.parametrize(
     ("field", "change"),
     [
-        ("code", {"code": CODE[:, 0]}),
         ("source", {"source": SOURCE[:9]}),
-        ("source", {"source": np.zeros(4000)}),
-        ("how", {"how": "curved"}),
         ("bits", {"bits": 1.5, "how": "product"}),
-        ("units", {"units": [0, 1]}),
         ("units", {"units": [5]}),
         ("noise", {"noise": [1.0], "how": "rotated"}),
     ],

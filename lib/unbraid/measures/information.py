@@ -28,10 +28,7 @@ from unbraid.measures import doubts
 from unbraid.measures.independence import doubt_independence
 
 LEAF_SIZE = 20  # points in a leaf of the trees, with which they are fastest
-BRUTE_FORCE = 5  # Up to so many rows per columns³, comparing all is faster than a tree.
-COUNTED = 40  # The same for a tree that counts.
-FEW = 8  # The same for a tree that finds a neighbour, per columns², in up to MOST_COLUMNS.
-MOST_COLUMNS = 24  # In more of them, a tree looks at almost all points.
+BRUTE_FORCE = 20  # Up to so many rows per columns³, comparing all is faster than a tree.
 DISTANCES_AT_ONCE = 20_000  # distances, which fit into a processor's cache
 MOST_KEPT = 2000  # rows whose distances from each other are all kept in memory
 
@@ -185,17 +182,8 @@ def distance_of_neighbour(points: np.ndarray, k: int, far: np.ndarray | None = N
     """
     if far is not None:
         return np.partition(far, k)[:, k]  # The first is the point itself.
-    if points.shape[1] == 1:
-        order, count = np.argsort(points[:, 0]), len(points)
-        line = np.pad(points[order, 0], k, constant_values=(-np.inf, np.inf))
-        # Of k + 1 places in a row, which hold the point, the farther end; the best of these.
-        here = line[k : k + count]
-        ends = [line[first : first + count] for first in range(2 * k + 1)]
-        reach = [np.maximum(here - ends[n], ends[n + k] - here) for n in range(k + 1)]
-        return np.min(reach, axis=0)[np.argsort(order)]
-    width = points.shape[1]
-    if len(points) >= (FEW * width**2 if width <= MOST_COLUMNS else BRUTE_FORCE * width**3):
-        return KDTree(points, LEAF_SIZE, metric="chebyshev").query(points, k + 1)[0][:, k]
+    if (tree := make_tree(points)) is not None:
+        return tree.query(points, k + 1)[0][:, k]
     return np.hstack([np.partition(far, k)[:, k] for _, far in compare_all(points)])
 
 
@@ -205,47 +193,28 @@ def count_within(
     """How many points, itself included, lie no farther from each point than its radius; (N,)."""
     if far is not None:
         return np.count_nonzero(far <= radius[:, None], axis=1)
-    if points.shape[1] == 1:
-        order = np.argsort(points[:, 0])
-        line, reach = points[order, 0], radius[order]
-        above, below = count_up_to(line, reach), count_up_to(-line[::-1], reach[::-1])[::-1]
-        return (above + below - len(line))[np.argsort(order)]
-    if len(points) >= COUNTED * points.shape[1] ** 3:
-        tree = KDTree(points, LEAF_SIZE, metric="chebyshev")
+    if (tree := make_tree(points)) is not None:
         return tree.query_radius(points, radius, count_only=True)
     parts = compare_all(points)
     return np.hstack([(far <= radius[rows, None]).sum(axis=1) for rows, far in parts])
 
 
-def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Of ascending numbers, how many are below each one plus its reach, or there; (N,)."""
-    padded, ends = np.append(line, np.full(len(line), np.inf)), np.zeros(len(line), dtype=int)
-    # Differences decide, as they did for the distance of a neighbour: a sum would be rounded.
-    for step in 2 ** np.arange(len(line).bit_length())[::-1]:
-        ends += step * (padded[ends + step - 1] - line <= reach)
-    return ends
-
-
-def describe_ties(samples: np.ndarray) -> str:
-    """A doubt where more than a tenth of the rows (N, d) equal others; else ""."""
-    order = np.argsort(samples[:, 0])
-    is_next = np.diff(samples[order, 0]) == 0
-    if not is_next.any():
-        return ""
-    # Equal rows are equal in the first column, so only such rows are compared as a whole.
-    alike = np.append(is_next, False) | np.append(False, is_next)
-    counts = np.unique(samples[order[alike]], axis=0, return_counts=True)[1]
-    share = counts[counts > 1].sum() / max(1, len(samples))
-    says = f"{share:.0%} of the rows equal others: zeros and counts make the estimate too low"
-    return f"{says}, copies too high" if share > 0.1 else ""
+def make_tree(points: np.ndarray) -> KDTree | None:
+    """A tree of points (N, d), or None where comparing all is faster."""
+    if len(points) < BRUTE_FORCE * points.shape[1] ** 3:
+        return None
+    return KDTree(points, LEAF_SIZE, metric="chebyshev")
 
 
 def warn_of_ties(samples: np.ndarray) -> list[str]:
-    """The doubt of equal rows, if there are many; the caller of the estimator is warned of it."""
-    ties = describe_ties(samples)
-    if ties:
-        warnings.warn(ties, stacklevel=3)
-    return [ties] * bool(ties)
+    """The doubt of equal rows, where more than a tenth of (N, d) equal others; with a warning."""
+    counts = np.unique(samples, axis=0, return_counts=True)[1]
+    share = counts[counts > 1].sum() / len(samples)
+    if share <= 0.1:
+        return []
+    says = f"{share:.0%} of the rows equal others: zeros and counts make the estimate too low"
+    warnings.warn(f"{says}, copies too high", stacklevel=3)
+    return [f"{says}, copies too high"]
 
 
 def prepare(x: np.ndarray, jitter: float, generator: np.random.Generator, raw: bool) -> np.ndarray:
@@ -276,9 +245,6 @@ def same_and_cross(
     are_lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
     if not are_lists or len(before) != len(after) or not before:
         raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
-    for i, pair in enumerate(zip(before, after, strict=True)):
-        as_samples(f"before[{i}]", pair[0])
-        as_samples(f"after[{i}]", pair[1])
     matrix, found = np.full((len(before), len(before)), np.nan), []
     for i, j in np.transpose(np.triu_indices(len(before))).tolist():
         matrix[i, j], _, doubts_of_pair = kraskov(before[i], after[j], seed=seed, raw=raw)

@@ -24,7 +24,7 @@ def plant(
     bits: float = 0.5,
     how: str = "linear",
     units: Sequence[int] | None = None,
-    noise: ArrayLike | None = None,
+    noise: ArrayLike = (),
     seed: int = 0,
 ) -> Code:
     """A copy of a code (N, D) with at most `bits` more bits per row about a source.
@@ -37,9 +37,8 @@ def plant(
             taken from its median; sizes stay. Each unit alone has a random sign and tells nothing
             new. Exactly `bits`, at most 1, if both halves of z are equally frequent.
         "rotated": all units move by z in a random direction, together as far, in deviations of the
-            noise, as a channel of `bits` needs. `noise`: the posterior's deviations (D,) or (N, D),
-            if the code is a sample; the bits are those beyond the posterior's means. Without it,
-            the code's own covariance takes their place, and the limit needs a Gaussian code.
+            noise, as a channel of `bits` needs. `noise`: the posterior's deviations (D,) or (N, D);
+            the code is a sample, and the bits are those beyond the posterior's means.
     units: which carry the plant, else random ones (rotated: all). Choose those an instrument reads.
     seed: of the direction, the noise and the units.
 
@@ -78,14 +77,10 @@ def plant(
     else:
         direction = generator.normal(size=count)
         direction *= np.sqrt(2 ** (2 * bits) - 1) / np.linalg.norm(direction)
-        if noise is None:
-            variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(old, rowvar=False)))
-            shift = axes @ (np.sqrt(variances.clip(0)) * direction)
-        else:
-            deviations = measurable_array("noise", noise)
-            is_like = deviations.shape in (rows.shape, rows.shape[1:])
-            check_field(is_like, "noise", f"{rows.shape[1:]} or {rows.shape}", deviations.shape)
-            shift = direction * np.broadcast_to(deviations, rows.shape)[:, chosen]
+        deviations = measurable_array("noise", noise)
+        is_like = deviations.shape in (rows.shape, rows.shape[1:])
+        check_field(is_like, "noise", f"{rows.shape[1:]} or {rows.shape}", deviations.shape)
+        shift = direction * np.broadcast_to(deviations, rows.shape)[:, chosen]
         new = old + z[:, None] * shift
     planted = rows.copy()
     planted[:, chosen] = new
