@@ -1,4 +1,4 @@
-"""What evaluations share: sequences with their codes, probes of codes, and generated clips."""
+"""What evaluations share: sequences with their codes, probes of codes, and drawn codes."""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
@@ -7,13 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
-from unbraid.checks import check_field
 from unbraid.codes import device_of, encode_all
 from unbraid.data.sequences import Sequences
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
-from unbraid.measures.swaps import entropies
 from unbraid.models.base import Codes, SequenceModel
 
 from papers.settings import RunSettings, at_smoke
@@ -124,17 +121,7 @@ def at_first_step(labels: Labels) -> dict[str, Tensor]:
     return {name: values[:, 0] if values.ndim > 1 else values for name, values in labels.items()}
 
 
-# ---- clips with exchanged or drawn codes
-
-
-def true_swaps(clips: Sequences, donors: np.ndarray) -> Tensor:
-    """The true clip (N,) of each swap: the donor's character in the own motion, or `ValueError`."""
-    characters, character = clips.labels["character"].unique(return_inverse=True)
-    motion = clips.labels["motion"].long()
-    numbers = torch.full((len(characters), int(motion.max()) + 1), -1)
-    numbers[character, motion] = torch.arange(len(clips))
-    check_field((numbers >= 0).all(), "clips", "all characters in all motions", "one without")
-    return numbers[character[torch.as_tensor(donors)], motion]
+# ---- drawn codes
 
 
 @torch.no_grad()
@@ -154,22 +141,3 @@ def prior_means(model: Any, dynamic: Tensor) -> Tensor:
     """
     means = model.prior(dynamic.to(device_of(model))).mean.cpu()
     return means.masked_fill((dynamic == 0).all(2, keepdim=True), 0.0)
-
-
-def generation_scores(probabilities: ArrayLike, labels: ArrayLike) -> Figures:
-    """accuracy, conditional_entropy, marginal_entropy (nats), inception_score of a kept label.
-
-    probabilities: (n, classes), the judge's for the generated clips. labels: (n,) integers, of the
-    clips they were made from. Accuracy is of all clips; the entropies take the first m clips of
-    each class that occurs, m those of the rarest. Raises ValueError as `entropies`.
-    """
-    p, truth = np.asarray(probabilities), np.asarray(labels)
-    occurring, counts = np.unique(truth, return_counts=True)
-    balanced = np.concatenate([p[truth == label][: counts.min()] for label in occurring])
-    conditional, marginal, score = entropies(balanced)
-    return {
-        "accuracy": float((p.argmax(1) == truth).mean()),
-        "conditional_entropy": conditional,
-        "marginal_entropy": marginal,
-        "inception_score": score,
-    }

@@ -36,7 +36,7 @@ from unbraid.measures.intervals import difference_interval, mean_interval
 from unbraid.measures.judges import FrameJudge, SequenceJudge, judge_classes, load_judge
 from unbraid.measures.leakage import leakage_matrix
 from unbraid.measures.planting import plant
-from unbraid.measures.swaps import random_donors
+from unbraid.measures.swaps import entropies, random_donors
 from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
@@ -48,7 +48,6 @@ from unbraid_course.tell import tell
 from unbraid_course.watch import watch
 from unbraid_own.data import load
 
-from papers.encoded import generation_scores
 from papers.judge import fit_judge
 from papers.run import LogarithmicSchedule, weight_schedules
 from papers.selections import DigitPaths, withhold
@@ -59,7 +58,7 @@ CONSTANT, NAN = np.column_stack([X[:, 0], np.full(20, 7.0)]), np.where(X[3, 1] =
 HAIR, CODE = np.arange(60) % 6, np.random.default_rng(1).normal(size=(60, 4))
 STEPS = np.ones((60, 9, 2)) + CODE[:, None, :2]
 PROBE = LogisticRegression()
-P, CERTAIN = np.eye(2)[[0, 1, 0, 1]], np.array([0, 1, 0, 1])
+P = np.eye(2)[[0, 1, 0, 1]]
 VALUES = torch.rand(2, 3, 4, 4)
 WIDE = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
 NARROW = DiagonalGaussian(torch.zeros(2, 1), torch.zeros(2, 1))
@@ -141,8 +140,8 @@ FAULTS = (  # the field, and the call
     (r"values: expected \(n,\)", lambda: mean_interval(CODE)),
     ("values", lambda: mean_interval([1.0, np.nan])),
     ("values", lambda: mean_interval(["a", "b"])),
-    ("probabilities", lambda: generation_scores(P * [[1, np.nan]], CERTAIN)),
-    ("probabilities", lambda: generation_scores(P * 0.999, CERTAIN)),
+    ("probabilities", lambda: entropies(P * [[1, np.nan]])),
+    ("probabilities", lambda: entropies(P * 0.999)),
     ("count", lambda: random_donors(1)),
     ("data", lambda: encode_all(MODEL, FRAMES[:0])),
     ("model: .*meta", lambda: encode_all(torch.nn.Linear(1, 1, device="meta"), FRAMES)),

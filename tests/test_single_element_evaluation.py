@@ -13,7 +13,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES
 from unbraid.models.base import Batch, Bound
 
-from papers import datasets, encoded, evaluation, settings
+from papers import datasets, evaluation, settings
 from papers.c import evaluate as clips
 from papers.c.evaluate import class_labels
 from papers.encoded import encode, prior_means
@@ -37,12 +37,12 @@ def read(frames):
 
 
 def world(people=PEOPLE, seed=0):
-    """`people` characters in nine motions each, motion by motion."""
+    """`people` characters in nine motions each, character by character."""
     looks = torch.randperm(6**4, generator=seeded(seed))[:people]  # no two people are alike
-    attributes = (looks[:, None] // 6 ** torch.arange(4) % 6).repeat(9, 1)
-    motion = torch.arange(9).repeat_interleave(people)
+    attributes = (looks[:, None] // 6 ** torch.arange(4) % 6).repeat_interleave(9, 0)
+    motion = torch.arange(9).repeat(people)
     labels = dict(zip(ATTRIBUTES, attributes.T.contiguous(), strict=True))
-    labels |= {"character": torch.arange(people).repeat(9), "motion": motion}
+    labels |= {"character": torch.arange(people).repeat_interleave(9), "motion": motion}
     labels |= {"action": motion // 3, "direction": motion % 3}
     classes = sprites.CLASSES | {"motion": sprites.MOTION_NAMES}
     classes |= {"action": sprites.ACTIONS[:3], "direction": sprites.DIRECTIONS[:3]}
@@ -151,17 +151,6 @@ def test_swaps_follow_the_right_donor_but_in_what_leaks(kind, leaking, nearest, 
         assert shares["differing_"] in (None, float(not lost))
         assert shares[""] is None or (shares[""] < 0.4 if lost else shares[""] == 1)
     assert nearest[0] <= figures["swap_nearest"] <= nearest[1]
-
-
-def test_the_true_clip_of_a_swap_has_the_donors_character_and_the_own_motion(test_clips):
-    clips_of_test = test_clips.subset(torch.randperm(9 * PEOPLE))
-    donors = torch.randperm(9 * PEOPLE).numpy()
-    expected = encoded.true_swaps(clips_of_test, donors)
-    character, motion = (clips_of_test.labels[name] for name in ("character", "motion"))
-    assert torch.equal(character[expected], character[donors])
-    assert torch.equal(motion[expected], motion)
-    with pytest.raises(ValueError, match="clips"):
-        encoded.true_swaps(clips_of_test.subset(torch.arange(100)), donors[:100])
 
 
 def test_the_nearest_clip_is_found_by_squared_error():

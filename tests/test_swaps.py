@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from unbraid.measures.swaps import benchmark_score, entropies, random_donors, swap_scores
 
-from papers.encoded import generation_scores
-
 LN2 = np.log(2)
 
 
@@ -29,24 +27,6 @@ def test_entropies_by_hand(probabilities, conditional, marginal):
     result = entropies(probabilities)
     score = np.exp(marginal - conditional)
     assert result == pytest.approx((conditional, marginal, score))
-
-
-def test_entropies_are_of_the_first_clips_of_each_class():
-    labels = np.array([0, 0, 1, 2, 0, 2, 1])  # two of class 1: two of each are taken
-    p = np.random.default_rng(0).dirichlet(np.ones(4), 7)
-    scores = generation_scores(p, labels)
-    taken = entropies(p[[0, 1, 2, 6, 3, 5]])
-    assert scores["conditional_entropy"] == pytest.approx(taken.conditional)
-    assert scores["inception_score"] == pytest.approx(taken.inception_score)
-    assert scores["accuracy"] == pytest.approx((p.argmax(1) == labels).mean())
-
-
-def test_a_class_that_the_judge_knows_and_the_clips_lack():
-    """Two of three classes occur: the best H(y) is ln 2 then, and the best score 2."""
-    labels = np.array([0, 2, 2, 0])
-    scores = generation_scores(certain(labels, 3), labels)
-    assert scores["marginal_entropy"] == pytest.approx(LN2)
-    assert scores["inception_score"] == pytest.approx(2)
 
 
 def test_no_clip_is_its_own_donor():

@@ -25,15 +25,17 @@ from unbraid.data.sprites import ATTRIBUTES, split_motion
 from unbraid.measures.judges import FrameJudge, judge_clips
 from unbraid.measures.swaps import random_donors, swap_scores
 from unbraid.models.base import Codes, SequenceModel
-from unbraid_course.lessons.n33 import find_nearest
+from unbraid_course.lessons.n33 import compute_scores, find_nearest, true_clip
 
 from papers import encoded
 from papers.datasets import load_clips
-from papers.encoded import Encoded, Evaluation, Figures, encode, true_swaps
+from papers.encoded import Encoded, Evaluation, Figures, encode
 from papers.judge import find_judged, open_judge
 from papers.settings import RunSettings
 
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
+# Of generated clips, in nats: of a clip's class, and of all clips' classes.
+SCORES = ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy")
 REPEATS = 5  # of draws, as in the authors' code
 CLIPS_AT_ONCE, COMPARED = 32, 300  # decoded and judged; compared with all
 # Labels of sprites by their names in the data: the papers' action, of nine classes, and its parts.
@@ -119,8 +121,8 @@ def swaps(
         for kind in SHARES.get(name, shares):
             figures[f"swap_{kind}{name}"] = shares[kind]
     if "motion" in test.labels:
-        clips = true_swaps(test.sequences, donors)
-        figures["swap_nearest"] = share_nearest(frames, test.sequences, clips)
+        expected = torch.as_tensor(true_clip(donors, np.arange(len(test))))
+        figures["swap_nearest"] = share_nearest(frames, test.sequences, expected)
     return figures
 
 
@@ -148,7 +150,7 @@ def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
 def generations(
     model: SequenceModel, test: Encoded, judge: FrameJudge, labels: ClassLabels, seed: int
 ) -> Figures:
-    """Means over repeats: `generation_scores` of what moves, where the static code was drawn.
+    """Means over repeats of SCORES: of what moves, where the static code was drawn.
 
     kept_<attribute>: on every third clip (of Sprites the one that looks to the front), share in
     which the judge names it where the static code is kept, with the means of the dynamic prior
@@ -161,7 +163,8 @@ def generations(
     for _ in range(REPEATS):
         drawn = encoded.draw_others(model, test.codes, "dynamic", generator)
         seen = judge_codes(model, judge, drawn)
-        for name, score in encoded.generation_scores(seen[moving], labels[moving]).items():
+        scores = compute_scores(seen[moving].astype(float), labels[moving])
+        for name, score in zip(SCORES, scores, strict=True):
             repeats[name].append(score)
 
         drawn = encoded.draw_others(model, thirds, "static", generator)
