@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy.stats import norm, ttest_ind, ttest_rel
 from sklearn.metrics import average_precision_score, roc_auc_score
-from unbraid.checks import finite_array
 from unbraid.measures.intervals import (
     bca_limits,
     difference_interval,
@@ -15,7 +14,7 @@ from unbraid.measures.intervals import (
     ratio_limits,
 )
 
-from papers.intervals import DRAWS, bootstrap_interval, score_of_rows
+from papers.intervals import bootstrap_interval, score_of_rows
 
 
 def test_the_mean_of_three_seeds_has_students_interval():
@@ -73,10 +72,6 @@ def test_a_score_of_test_items_has_the_limits_of_their_mean():
     assert found == pytest.approx((0.5, 0.451, 0.549), abs=0.004)
     few = bootstrap_interval(lambda rows: is_right[rows].mean(), 100)
     assert few.half_width == pytest.approx(2 * found.half_width, rel=0.06)
-    values = np.random.default_rng(0).exponential(size=30)
-    skewed = bootstrap_interval(lambda rows: values[rows].mean(), 30)
-    (limits,) = ratio_limits(np.divide, values[None], np.ones((1, 30)), DRAWS, 0)
-    assert skewed[1:] == pytest.approx(limits)
 
 
 def test_a_score_that_some_draws_do_not_have_has_limits_all_the_same():
@@ -103,9 +98,9 @@ def test_where_draws_are_left_out_the_limits_are_percentiles_of_95_percent():
 
 
 def test_tensors_of_any_kind_become_arrays():
-    values = torch.tensor([1.0, 2.0], dtype=torch.bfloat16, requires_grad=True)
-    assert finite_array("x", values).tolist() == [1.0, 2.0]
-    assert mean_interval(torch.tensor([1, 2, 3])).mean == 2
+    losses = [torch.tensor(value, requires_grad=True) for value in (1.0, 3.0)]
+    for values in (losses, torch.tensor([1.0, 3.0], dtype=torch.bfloat16, requires_grad=True)):
+        assert mean_interval(values).mean == 2
 
 
 @pytest.mark.parametrize("levels", (3, 40, 10**9))  # of what is predicted: many ties to none
@@ -122,8 +117,3 @@ def test_draws_are_scored_as_scikit_learn_scores_them(levels):
             assert score(rows) == pytest.approx(expected, rel=0, abs=1e-12)
         for alike in (is_event, ~is_event):
             assert np.isnan(score(np.flatnonzero(alike)))
-
-
-def test_a_list_of_losses_may_need_a_gradient():
-    losses = [torch.tensor(value, requires_grad=True) for value in (1.0, 3.0)]
-    assert mean_interval(losses).mean == 2
