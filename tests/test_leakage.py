@@ -94,6 +94,15 @@ def test_a_rare_class_is_on_both_sides_and_among_the_rows_of_a_slow_probe(monkey
         assert found["code", "y"] == 1
 
 
+def test_no_sequence_is_on_both_sides():
+    """A mark of its own in every frame of a sequence: a split by frames would know it again."""
+    g = np.random.default_rng(0)
+    code = g.normal(size=(300, 1, 5)).repeat(8, axis=1) + 0.01 * g.normal(size=(300, 8, 5))
+    factors = {"y": g.integers(2, size=300)}
+    found = leakage_matrix({"code": code}, factors, probe="nonlinear", pooling="frames")
+    assert found.value[0, 0] < 0.25 and found.p_value[0, 0] > 0.01
+
+
 def test_rows_of_one_group_are_not_independent():
     """Five films each of 120 persons, whose look says nothing about their mood."""
     g = np.random.default_rng(4)
