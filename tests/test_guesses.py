@@ -81,7 +81,9 @@ def test_a_guess_is_met_beside_its_answer_whether_right_or_wrong(shown, tmp_path
         assert (tmp_path / ".guesses" / KEY).read_text() == word
     guesses.reveal(KEY, WRONG)  # what this run found
     assert shown[-1] == f"You said *{WRONG}*, and so it is."
+    count = len(shown)
     guesses.guess(KEY, "")  # of who only goes on, and loses nothing
+    assert len(shown) == count
     guesses.reveal(KEY)
     assert shown[-1].startswith(f"You said *{WRONG}*, but")
 

@@ -77,6 +77,7 @@ CASES = [  # a page and its training, and what is said of it
         "not decided (500), x with the other's y (4,000).",
     ),
     (train_bounces(MIXED), "not decided, as 12 of 20", "0 encodes (R²): none of them."),
+    (train_bounces([[0.9] * 4, [0.5] * 4]), "0 encodes (R²): none of them."),
     (train_bounces([[0.0, np.inf, 0.0, 0.0]] * 2), "diverged, as none of 20 recorded ones."),
     (
         train_attributes((0.9, 0.45, 0.3, 0.2), END, END, END),

@@ -33,7 +33,7 @@ SMALL = {"03": {"rows": 150}}  # sizes of a quick last check
 FAULTS = {  # that the last check sees, too
     "03": ("find_box", "distance_x < epsilon", "distance_x <= epsilon"),
     "11": ("kl", "0.5 * ", ""),
-    "13": ("inside", "(C**2).sum()", "C.sum()"),
+    "13": ("inside_by_chance", "C[np.ix_(order, order)]", "C"),
     "22": ("kl", "0.5 * ", ""),
     "32": ("kl", "0.5 * ", ""),
     "33": ("true_clip", "9 * (of_s // 9) + of_d % 9", "of_d"),

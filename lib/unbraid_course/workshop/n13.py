@@ -33,8 +33,9 @@ class Case(NamedTuple):
 
 DEAD = "6 units, one of which never changes"
 MATRICES = Case("4 units", {"clips": 120, "units": 4}), Case(DEAD, {"clips": 200, "units": 6})
+PLACES = Case("4 units and 2 places", {"clips": 90, "units": 4})  # as the page's `inspect`
 FILMS = (
-    Case("2 factors, 3 clips of 5 frames", {"factors": 2, "clips": 3, "frames": 5}),
+    Case("2 factors, 4 clips of 5 frames", {"factors": 2, "clips": 4, "frames": 5}),
     Case("3 factors, 2 clips of 4 frames", {"factors": 3, "clips": 2, "frames": 4}),
 )
 MODELS = (
@@ -55,8 +56,10 @@ def draw_codes(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 def run_correlate(names: Names, case: Case) -> Names:
     """The matrix of all units, one of which may be constant."""
+    now, later = draw_codes(case)
+    later = later[:, :2] if case is PLACES else later
     with np.errstate(all="ignore"):
-        return take_numbers("correlate", names["correlate"](*draw_codes(case)), "correlations")
+        return take_numbers("correlate", names["correlate"](now, later), "correlations")
 
 
 def run_inside(names: Names, case: Case) -> Names:
@@ -167,8 +170,8 @@ def run_models(names: Names, case: Case) -> Names:
 
 
 PARTS = {
-    "correlate": Part(run_correlate, ("unit at t", "unit at t + 1"), cases=MATRICES),
-    "inside": Part(run_inside, (), cases=MATRICES[:1]),
+    "correlate": Part(run_correlate, ("unit at t", "unit at t + 1"), cases=(*MATRICES, PLACES)),
+    "inside": Part(run_inside, (), cases=MATRICES),
     "inside_by_chance": Part(run_chance, (), cases=MATRICES[:1], share=0.03),
     "freeze": Part(run_freeze, ("clip", "frame"), cases=FILMS),
     "measure_use": Part(run_use, ("factor",), cases=FILMS),

@@ -145,7 +145,7 @@ def as_results(given: Any) -> Any:
 
 def run_encode(names: Names, case: Swaps) -> Names:
     """Of the copier's codes, the one that is the clip; what the other is does not matter."""
-    return {"the dynamic code": encode_clips(names["Copier"](), case)[1]["dynamic"].flatten(1)}
+    return {"the dynamic code": encode_clips(names["Copier"](), case)[1]["dynamic"]}
 
 
 def run_decode(names: Names, case: Swaps) -> Names:
@@ -158,6 +158,7 @@ def run_decode(names: Names, case: Swaps) -> Names:
         raise Unfit("This copies the donor of s, whose motion is wrong: Acc would find it out.")
     half = case.swaps // 2
     some = swapped | {name: swapped[name][:half] for name in ("static", "dynamic")}
+    some["static"] = torch.rand_like(some["static"])  # whatever s is
     return found | take_numbers("Copier.decode", copier.decode(some), "the first half of them")
 
 
