@@ -50,7 +50,10 @@ EXPECTED = {
     "choice": {"value": (0.3, 0.1281), "relative": 0.01, "choices": CHOICES, "mistakes": THICK},
     "counts": {"value": (512, 35_000, 0), "mistakes": [((512, 5000, 1024), "These are within.")]},
     "worth": {"value": (6.931, 0.173), "absolute": 0.0035, "mistakes": WHOLE},
-    "as printed": {"value": (1.0, 2.0), "mistakes": [((5.0, 2.0), "First."), ((5.0, 7.0), "Both.")]},
+    "as printed": {
+        "value": (1.0, 2.0),
+        "mistakes": [((5.0, 2.0), "First."), ((5.0, 7.0), "Both.")],
+    },
     "exact": {"value": 1.0, "rounding": 1e-4, "mistakes": [(2.0, "Doubled.")]},
     "ones": {"value": (0.97, 0.52), "mistakes": ONES},
     "pairs": {"value": ((4, 4), (0, 7)), "mistakes": [(((4, 4), (4, 8)), "Not subtracted.")]},
