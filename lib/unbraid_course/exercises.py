@@ -389,22 +389,24 @@ def find_order(expectation: Expectation, pairs: list[Pair], wrong: Pair) -> str:
     else:
         right, yours = (as_array(list(side)) for side in [*zip(*pairs, strict=True)][2:])
         place = ""
-    several = len(np.unique(right)) > 2  # Else a wrong value is soon another one's, too.
-    for table, why in list_orders(right) if right.size > 3 else ():
-        is_likely = table.shape == yours.shape and (several or "transposed" in why)
-        if is_likely and all(map(expectation.accepts, table, yours)):
+    for table, why in list_orders(right):
+        if table.shape == yours.shape and all(map(expectation.accepts, table, yours)):
             return place + why
     return ""
 
 
 def list_orders(right: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
     """What an array becomes if its axes or its order are confused, and what is said."""
+    if right.size < 4:
+        return
     turned = "These are the right values in another order: transposed?"
     if right.ndim == 1:
         rows = [n for n in range(2, len(right)) if len(right) % n == 0]
         yield from ((right.reshape(n, -1).T.ravel(), turned) for n in rows)
     for axes in islice(permutations(range(right.ndim)), 1, 100):
         yield right.transpose(axes), turned
+    if len(np.unique(right)) < 3:  # where a wrong value is soon another one's, too
+        return
     for axis in range(right.ndim):
         along = f" along axis {axis}" if right.ndim > 1 else ""
         yield np.flip(right, axis), f"The order is the opposite one{along}."

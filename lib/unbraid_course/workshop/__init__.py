@@ -119,7 +119,7 @@ def check(number: str, name: str, *typed: object) -> Verdict:
         try:
             yours = part.run(given, case)
         except NotImplementedError as error:
-            other = "" if str(error) == name else f" ({error})"
+            other = "" if error.args == (name,) else f" ({error})"
             return Verdict(name, False, f"not typed yet{other}")
         except Unfit as error:
             return Verdict(name, False, f"{where}{error}")
