@@ -366,6 +366,14 @@ def build(typed: Callable[..., Any], *arguments: Any, **sizes: Any) -> Any:
     return model
 
 
+def tiny_networks(units: int) -> tuple[nn.Module, nn.Module]:
+    """Features (N, 5) of images (N, 3, 2, 2), and images of units: what is normalised together
+    changes both."""
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.BatchNorm1d(5), nn.Tanh())
+    layers = nn.Linear(units, 12), nn.BatchNorm1d(12), nn.Sigmoid(), nn.Unflatten(1, (3, 2, 2))
+    return encoder, nn.Sequential(*layers)
+
+
 # ---- Loops that train
 
 

@@ -15,6 +15,7 @@ from unbraid_course.workshop import (
     gaussian,
     noise,
     take,
+    tiny_networks,
     with_gradients,
 )
 
@@ -76,14 +77,9 @@ def run_posterior(names: Names, case: Case) -> Names:
     return with_gradients(take("Posterior.forward", given, GAUSSIAN), model)
 
 
-def make_encoder() -> nn.Module:
-    """Features (N, 5) of images (N, 3, 2, 2), which depend on what is normalised together."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.BatchNorm1d(5), nn.Tanh())
-
-
 def build_filter(names: Names, case: Case) -> Any:
     """A filter of two factors of three units."""
-    model = build(names["Filter"], make_encoder(), names["step_by_step"], **SIZES)
+    model = build(names["Filter"], tiny_networks(1)[0], names["step_by_step"], **SIZES)
     return model.train(case.is_training)
 
 
@@ -102,9 +98,9 @@ def run_filter(names: Names, case: Case) -> Names:
 
 def build_model(names: Names, case: Case) -> Any:
     """The whole model with tiny image networks, both with batch normalisation."""
-    layers = nn.Linear(6, 12), nn.BatchNorm1d(12), nn.Sigmoid(), nn.Unflatten(1, (3, 2, 2))
-    networks = make_encoder(), nn.Sequential(*layers)
-    model = build(names["IndependentPrediction"], networks, names["step_by_step"], v=V, **SIZES)
+    model = build(
+        names["IndependentPrediction"], tiny_networks(6), names["step_by_step"], v=V, **SIZES
+    )
     return model.train(case.is_training)
 
 

@@ -23,6 +23,7 @@ from unbraid_course.workshop import (
     noise,
     settled_noise,
     take,
+    tiny_networks,
     to_library,
     with_gradients,
 )
@@ -69,14 +70,9 @@ def run_draw(names: Names, _: Case) -> Names:
     return {"the shape of draws of clips of frames": torch.tensor(shape)} | found
 
 
-def make_encoder() -> nn.Module:
-    """Features (N, 5) of images (N, 3, 2, 2), with batch normalisation."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.BatchNorm1d(5), nn.Tanh())
-
-
 def run_posterior(names: Names, case: Case) -> Names:
     """Both posteriors; what `fill` gives no other noise does."""
-    model = build(names["Posterior"], make_encoder(), **SIZES).train(case.is_training)
+    model = build(names["Posterior"], tiny_networks(1)[0], **SIZES).train(case.is_training)
     with settled_noise():
         given = model(noise((*case[:2], 3, 2, 2)), lambda anchor: 1 - noise(anchor.shape))
     form = [("mean of s", "log-variance of s"), ("mean of d", "log-variance of d")]
@@ -92,9 +88,7 @@ def run_prior(names: Names, case: Case) -> Names:
 
 def build_model(names: Names, case: Case) -> Any:
     """The whole model with tiny image networks, both with batch normalisation."""
-    layers = nn.Linear(8, 12), nn.BatchNorm1d(12), nn.Sigmoid(), nn.Unflatten(1, (3, 2, 2))
-    networks = make_encoder(), nn.Sequential(*layers)
-    return build(names["SingleElement"], networks, **SIZES).train(case.is_training)
+    return build(names["SingleElement"], tiny_networks(8), **SIZES).train(case.is_training)
 
 
 def run_loss(names: Names, case: Case) -> Names:
