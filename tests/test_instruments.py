@@ -79,7 +79,7 @@ def test_the_instruments_of_33(define, sprites_33):
     units, spread = np.arange(12), {"s": np.ones_like(sampled["s"])}
     given = {"MANY": 296, "DRAWS": 5, "seed": 0, "of_s": units, "of_d": units}
     given |= {"sampled": sampled, "spread": spread | {"d": spread["s"]}}
-    names = ("groups", "linear", "squares", "products", "inspect", "spoil")
+    names = ("groups", "split", "linear", "squares", "products", "inspect", "spoil")
     shown = define("33", *names, **given)
 
     def inspect(both):

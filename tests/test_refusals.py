@@ -10,7 +10,6 @@ import pytest
 import torch
 import unbraid.distributions as dist
 from matplotlib.figure import Figure
-from sklearn.linear_model import LogisticRegression
 from unbraid import checks, networks, records, training
 from unbraid.codes import (
     batches,
@@ -30,7 +29,6 @@ from unbraid.distributions import DiagonalGaussian
 from unbraid.figures import films, plots
 from unbraid.files import write_atomically
 from unbraid.interventions import move_one, swap, traverse
-from unbraid.measures.groups import score_groups
 from unbraid.measures.information import cross_block, kraskov, ross, same_and_cross
 from unbraid.measures.intervals import difference_interval, mean_interval
 from unbraid.measures.judges import FrameJudge, SequenceJudge, judge_classes, load_judge
@@ -57,7 +55,6 @@ X, Y = np.random.default_rng(0).normal(size=(2, 20, 2))
 CONSTANT, NAN = np.column_stack([X[:, 0], np.full(20, 7.0)]), np.where(X[3, 1] == X, np.nan, X)
 HAIR, CODE = np.arange(60) % 6, np.random.default_rng(1).normal(size=(60, 4))
 STEPS = np.ones((60, 9, 2)) + CODE[:, None, :2]
-PROBE = LogisticRegression()
 P = np.eye(2)[[0, 1, 0, 1]]
 VALUES = torch.rand(2, 3, 4, 4)
 WIDE = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
@@ -303,8 +300,6 @@ FAULTS = (  # the field, and the call
     ("observed: .*list", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0.1, [True])),
     ("mean: .*int64", lambda: DiagonalGaussian(ROW, ROW)),
     ("ours: .*list", lambda: difference_interval([1.0], [2.0])),
-    ("test: .*share of the groups", lambda: score_groups(None, CODE, HAIR, PEOPLE, test=3)),
-    ("splits: .*0", lambda: score_groups(None, CODE, HAIR, PEOPLE, splits=0)),
     ("count: .* to 16777216", lambda: FrameSampler(SHORT, 1)(10**12, torch.Generator())),
     ("test: .*rows as a list .*found 30", lambda: leak(test=30)),
     ("test: .*share.*found '0.3'", lambda: leak(test="0.3")),
@@ -379,7 +374,6 @@ FAULTS = (  # the field, and the call
     ("rows: .*list", lambda: plots.heatmap(X, rows=None)),
     ("name: expected one of", lambda: swap(FACTORS, FACTORS, X)),
     ("split: .*None", lambda: Sequences(FRAMES, split=None)),
-    ("labels: .*one for each row", lambda: score_groups(None, CODE, HAIR[:9], PEOPLE)),
     ("draw: .*of count, generator", lambda: training.fit(ELEMENT, id, steps=1, batch_size=1)),
     ("draw: .*no argument", lambda: list(watch([1], lambda step: step, "A figure of nothing."))),
     # shares and sizes

@@ -139,3 +139,11 @@ def test_an_interrupted_composition_leaves_nothing_and_says_what_helps(tmp_path)
     with pytest.raises(DataError, match="UNBRAID_CACHE"):
         sprites.write_rows(tmp_path / "made.npy", (3, 2, 4), rows())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("split", ["fit", "validation", "test"])
+def test_the_halves_of_a_split_of_sprites_share_no_character(split):
+    """So probes that learn from the first half of all clips meet new characters in the second."""
+    who = load(split, 32).labels["character"].numpy()
+    half = len(who) // 2
+    assert not set(who[:half]) & set(who[half:])
