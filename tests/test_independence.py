@@ -26,12 +26,6 @@ def some_walk(random, rows=300):
     return code, walks[:, 2:]
 
 
-def some_windows(random):
-    """Windows of a unit among 125 units of eight steps that are independent."""
-    unit, factor = windows(random)
-    return np.hstack([random.normal(size=(300, 1000)), unit]), factor
-
-
 def one_hot(random, count):
     return np.eye(count)[random.integers(count, size=300)]
 
@@ -43,7 +37,6 @@ DEPENDENT = {
     "walks": lambda random: random.normal(size=(300, 2, 1)).cumsum(axis=0).swapaxes(0, 1),
     "two walks of many columns": some_walk,
     "windows": windows,
-    "windows of a unit of many": some_windows,
 }
 INDEPENDENT = {
     "normal": lambda random: random.normal(size=(2, 300, 1)),

@@ -27,7 +27,6 @@ FEW = 200  # rows that show whether the values of a column are equal
 MANY = 0.5  # share of different values, from which on a column is no list of classes
 BY_CHANCE = 0.005  # of all draws of independent rows, those whose largest correlation counts
 TOGETHER = 256  # columns that are compared with each other
-RUN = 32  # neighbours, such as the steps of one unit
 VALUES = 4_000_000  # of columns that are compared with themselves
 MOST_EQUAL = 0.8  # share of one value from which on rare others decide a correlation
 MORE_GROUPS = 1.5  # times the classes: so many groups are no classes
@@ -94,7 +93,7 @@ def follow(values: np.ndarray) -> float:
 
     0 if chance gives it to the largest of so many pairs, or if a column only rises or only falls:
     then somebody has sorted rows. Of some thousands of columns each is compared with itself, as in
-    a walk, and with its neighbours, as in windows, and `TOGETHER` of them with each other.
+    a walk, and `TOGETHER` of them with each other, as in windows.
     """
     values = draw_columns(values, max(TOGETHER, VALUES // len(values)))
     is_middle = (values == np.median(values, axis=0)).mean(axis=0)
@@ -106,28 +105,20 @@ def follow(values: np.ndarray) -> float:
     ranks = rankdata(values, axis=0)
     scaled = (ranks - ranks.mean(axis=0)) / ranks.std(axis=0)
     now, later = scaled[:-1], scaled[1:]
-    some = draw_columns(np.arange(now.shape[1])[None], TOGETHER)[0]
-    found = [now[:, some].T @ later[:, some]]
-    for place in range(min(RUN, now.shape[1])):
-        for one, other in ((now, later), (later, now)):
-            found.append(np.einsum("nd,nd->d", one[:, place:], other[:, : one.shape[1] - place]))
-    pairs = np.abs(np.hstack([each.ravel() for each in found])) / len(values)
+    together = draw_columns(now, TOGETHER).T @ draw_columns(later, TOGETHER)
+    alone = np.einsum("nd,nd->d", now, later)
+    pairs = np.abs(np.append(together, alone)) / len(values)
     limit = ndtri(1 - BY_CHANCE / 2 / len(pairs)) / np.sqrt(len(values))
     return float(pairs.max()) if pairs.max() > limit else 0.0
 
 
 def draw_columns(values: np.ndarray, most: int) -> np.ndarray:
-    """At most so many columns (N, most): half of them in runs, half one by one.
-
-    Windows with overlap have the same value in columns that are a fixed number of places apart.
-    """
+    """At most so many columns (N, most), drawn at random, in their order."""
     width = values.shape[1]
     if width <= most:
         return values
-    random, run = np.random.default_rng(0), np.arange(RUN)
-    starts = random.choice(width // RUN, most // (2 * RUN), replace=False)
-    chosen = np.union1d(RUN * starts[:, None] + run, random.permutation(width)[: most // 2])
-    return values[:, chosen]
+    chosen = np.random.default_rng(0).permutation(width)[:most]
+    return values[:, np.sort(chosen)]
 
 
 def are_kinds(groups: int, classes: Sequence[np.ndarray]) -> bool:
