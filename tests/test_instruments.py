@@ -63,22 +63,22 @@ def test_freezing_shows_a_leak_that_the_decoder_reads(define):
 
 @pytest.fixture(scope="module")
 def sprites_33():
-    """Codes s and d of five samples of 296 characters, and the motion of each clip."""
+    """What 33 knows of five samples of 296 characters, and the motion of each clip."""
     random = np.random.default_rng(0)
     motions = random.integers(9, size=(5, 296))
     d = random.normal(size=(5, 296, 256)).astype(np.float32)
     d[..., :12] += random.normal(size=(9, 12))[motions] * 3
     s = random.normal(size=(5, 296, 256)).astype(np.float32)
     s[..., :12] += random.normal(size=(296, 12))
-    return {"s": s, "d": d}, motions
+    spread, units = np.ones_like(s), np.arange(12)
+    given = {"MANY": 296, "DRAWS": 5, "seed": 0, "of_s": units, "of_d": units}
+    return given | {"sampled": {"s": s, "d": d}, "spread": {"s": spread, "d": spread}}, motions
 
 
 def test_the_instruments_of_33(define, sprites_33):
     """Matrix, KSG, Ross, linear probe, probe with products: together they see each plant."""
-    sampled, motions = sprites_33
-    units, spread = np.arange(12), {"s": np.ones_like(sampled["s"])}
-    given = {"MANY": 296, "DRAWS": 5, "seed": 0, "of_s": units, "of_d": units}
-    given |= {"sampled": sampled, "spread": spread | {"d": spread["s"]}}
+    given, motions = sprites_33
+    units = np.arange(12)
     names = ("groups", "split", "linear", "squares", "products", "inspect", "spoil")
     shown = define("33", *names, **given)
 
@@ -94,15 +94,13 @@ def test_the_instruments_of_33(define, sprites_33):
 
 def test_swaps_of_33_show_a_leak_that_the_decoder_reads(define, sprites_33):
     """The decoder draws the motion that it reads in s; the share with the motion of s's donor."""
-    sampled, motions = sprites_33
-    units, spread = np.arange(12), {"s": np.ones_like(sampled["s"])}
-    given = {"MANY": 296, "sampled": sampled, "spread": spread}
+    given, motions = sprites_33
     spoil = define("33", "spoil", **given).spoil
     shares = define("33", "donor_shares").donor_shares
     donor, motion = np.random.default_rng(1).permutation(296), motions[0]
     leaks = {}
     for how in ("nothing", "linear"):
-        s = spoil("s", units, motions, how, 3)["s"]
+        s = spoil("s", np.arange(12), motions, how, 3)["s"]
         means = np.stack([s[1:][motions[1:] == each].mean(0) for each in range(9)])
         drawn = ((s[0][:, None] - means)[..., :12] ** 2).sum(2).argmin(1)[donor]
         leaks[how] = shares(drawn, motion, motion[donor])[1]

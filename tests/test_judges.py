@@ -120,30 +120,21 @@ def test_a_motion_has_an_action_and_a_direction_where_it_is_one_of_nine():
         split_motion(seen)
 
 
-def test_a_judge_comes_back_from_its_file_and_judges_its_own_labels(judge, test_clips, tmp_path):
-    path = tmp_path / "bars-seed0.safetensors"
+def test_a_judge_comes_back_from_its_file_and_names_its_own_labels(judge, test_clips, tmp_path):
+    path, record = tmp_path / "bars-seed0.safetensors", tmp_path / "bars-seed0.run.json"
     save_judge(judge, path, {"seed": 0, "settings": {}})
     again = load_judge(path, {**BARS, "another label": ("a", "b")})
     assert type(again) is SequenceJudge and not again.training
     assert again.classes == judge.classes and again.sizes == judge.sizes
     first, second = (one.probabilities(test_clips[0])["motion"] for one in (judge, again))
     assert torch.allclose(first, second, atol=2e-2)  # half precision
-    assert read_json(tmp_path / "bars-seed0.run.json")["seed"] == 0
+    assert read_json(record)["seed"] == 0
     for motion in ((), ("right", "left"), ("left", "right", "up")):
         with pytest.raises(ResultsError, match="motion"):
             load_judge(path, {**BARS, "motion": motion})
     save_judge(new(FrameJudge), path, {"settings": {}})
     assert type(load_judge(path)) is FrameJudge
-
-
-def test_altered_files_are_refused(judge, tmp_path):
-    path, record = tmp_path / "a.safetensors", tmp_path / "a.run.json"
-    with pytest.raises(ResultsError, match="a.safetensors"):
+    described = read_json(record)
+    write_json(record, described | {"judge": described["judge"] | {"kind": "songs"}})
+    with pytest.raises(ResultsError, match="songs"):
         load_judge(path)
-    save_judge(judge, path, {"settings": {}})
-    written = read_json(record)
-    other = written | {"judge": written["judge"] | {"kind": "songs"}}
-    for altered, named in (({"weights_sha256": "0"}, "a.safetensors"), (other, "songs")):
-        write_json(record, written | altered)
-        with pytest.raises(ResultsError, match=named):
-            load_judge(path)
