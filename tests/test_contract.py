@@ -205,17 +205,3 @@ def test_what_cannot_be_drawn_is_refused(name):
         for wrong in wrongs:
             with pytest.raises(ValueError, match=r"^given"):
                 model.generate(3, 5, None, {key: wrong})
-
-
-@pytest.mark.parametrize("name", ("independent", "unordered", "element"))
-def test_noise_of_other_sequences_is_refused(name):
-    model = small(name)
-    name, numbers = next(iter(model.draw_noise(3, 5).items()))
-    wrongs = [numbers[..., :1], numbers.float(), numbers.numpy(), numbers / 0]
-    noises = [model.draw_noise(3, 5) | {name: wrong} for wrong in wrongs]
-    for noise in (*noises, {}, 5, model.draw_noise(3, 9), model.draw_noise(2, 5)):
-        for use in (model.elbo, model.encode):
-            with pytest.raises(ValueError, match=r"^noise"):
-                use(example_frames(model), noise)
-        with pytest.raises(ValueError, match=r"^noise"):
-            model.generate(3, 5, noise)

@@ -142,17 +142,6 @@ def test_a_server_that_was_asked_too_often_is_waited_for(
         assert slept == [] and len(asked) == 1
 
 
-def test_a_server_that_refuses_for_good_is_left(house, published, offer, monkeypatch):
-    offer(published[1])
-    slept = []
-    refuse = functools.partialmethod(SimpleHTTPRequestHandler.send_error, 429)
-    monkeypatch.setattr(SimpleHTTPRequestHandler, "do_GET", refuse)
-    monkeypatch.setattr(fetch.time, "sleep", slept.append)
-    with pytest.raises(DataError, match="429"):
-        fetch.fetch("thing")
-    assert slept == [10, 20, 40, 80, 160]
-
-
 def pack(members):
     """The bytes of a zip file."""
     with zipfile.ZipFile(packed := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:

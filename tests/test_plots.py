@@ -123,19 +123,6 @@ def test_a_control_that_is_moved_redraws_at_once_in_one_size(shown, monkeypatch)
     assert HAND.get() == Hand()
 
 
-def test_a_figure_that_is_made_fast_keeps_the_words_below_its_axes(shown, monkeypatch):
-    def draw(n=3):
-        plots.show(plots.table_axes(1, n).figure, "Axes without a picture.")
-
-    monkeypatch.setattr(films, "is_watched", lambda: True)
-    monkeypatch.setattr("ipywidgets.interact", lambda redraw, **controls: redraw(n=3))
-    plots.use_style()
-    draw()
-    films.explore(draw, n=(1, 9))
-    usual, fast = [open_source(read_image([each])[0]) for each in shown]
-    assert usual.size == fast.size
-
-
 def words(ticks):
     return [tick.get_text() for tick in ticks]
 
@@ -154,14 +141,6 @@ def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     assert not plt.fignum_exists(figure.number)
 
 
-@pytest.mark.parametrize("seen, mode", ((np.eye(9), "P"), (np.random.rand(60, 60, 3), "RGB")))
-def test_a_figure_has_a_palette_where_no_colour_moves_far(shown, seen, mode):
-    figure, ax = plt.subplots(figsize=(2, 2))
-    ax.imshow(seen)
-    plots.show(figure, alt="A square of squares, or one of noise.")
-    assert Image.open(io.BytesIO(read_image(shown)[2])).mode == mode
-
-
 def test_a_film_has_a_picture_per_step_titles_above_and_a_still(shown):
     alt = "Two clips of three steps each, of noise."
     films.film(np.random.rand(2, 3, 1, 20, 20), alt, scale=2, titles=["one", "two"])
@@ -171,16 +150,6 @@ def test_a_film_has_a_picture_per_step_titles_above_and_a_still(shown):
     assert strip.max() > 150 and strip[:, 35:47].max() == 0  # white on black, in both themes
     assert image["width"] == "82" and image["alt"] == alt
     assert still.size == (82, 18 + 3 * 40 + 2 * 4)  # three frames below the titles
-
-
-def test_the_rows_of_a_film_have_their_names_at_the_left(shown):
-    films.film(np.ones((4, 3, 1, 20, 20)), "Four clips in two rows.", 2, names=["up", "lower"])
-    film, still = read_film(shown)
-    margin = film.width - (2 * 21 - 1) * 4
-    assert margin > 20 and still.width == film.width
-    grey = np.asarray(film.convert("L"))
-    assert grey[:, :margin].min() == 0 and grey[:, margin:].min() > 250  # the pictures stay
-    assert all(half[:, :margin].max() > 150 for half in np.split(grey, [82]))
 
 
 def test_a_still_shows_the_frames_that_are_named_below_each_other(shown):
@@ -315,15 +284,6 @@ def test_a_grid_has_a_row_a_sequence():
     assert ax.images[0].get_array().shape == (3 * 8 + 2, 4 * 8 + 3, 3)
     for row, middle in enumerate(ax.get_yticks()):
         assert 9 * row <= middle + 0.5 <= 9 * row + 8  # within each row's pixels
-
-
-def test_a_table_of_pictures_is_as_large_on_the_page_as_was_asked():
-    ax = plots.table_axes(2, 3, left=0.5, zoom=4)
-    plots.grid(torch.rand(2, 3, 1, 32, 32), ("a", "b"), ax)
-    ax.figure.canvas.draw()  # The picture keeps its aspect, whatever the axes' place is.
-    place = ax.images[0].get_window_extent()  # in the pixels of the page, 100 an inch
-    found = np.array([place.width, place.height, place.x0]) * 100 / ax.figure.dpi
-    assert found == pytest.approx([4 * (3 * 33 - 1), 4 * (2 * 33 - 1), 50])
 
 
 def test_a_heat_map_writes_its_numbers_and_names_its_unit():

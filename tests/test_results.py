@@ -6,7 +6,7 @@ import pytest
 from unbraid import files, records
 from unbraid.checks import ResultsError
 
-from papers import pages, run, settings, tables, verify
+from papers import run, settings, tables, verify
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {tuple(each[1:]): each.section for each in settings.list_experiments()}
@@ -83,56 +83,7 @@ def test_figures_that_were_measured_otherwise_do_not_join():
         tables.merge(before, new | {"factored": summarise(elbo=[1.0])})
 
 
-def test_a_figure_that_came_later_is_of_the_seeds_that_were_measured_again():
-    merged = tables.merge(make_metrics(), measure([0, 1], elbo=[1, 2], same=[2, 4], late=[7, 9]))
-    entry = merged["factored"]
-    assert entry["by_seed"]["late"] == [7, 9, None] and entry["late"] == 8 and entry["elbo"] == 2
-    assert tables.split_seeds(merged, "factored")[2] == {"elbo": 3, "same": 6}
-    assert tables.format_figure(entry, "late") == "7.00, 9.00"
-    assert tables.merge(merged, measure([1], elbo=[2], same=[4], late=[5]))["factored"]["late"] == 6
-    with pytest.raises(ResultsError, match="figures of factored"):  # The new one lacks `late`.
-        tables.merge(merged, measure([2], elbo=[3], same=[6]))
-
-
 # ---- text and pages
-
-
-def test_up_to_three_seeds_are_shown_as_they_are_and_more_with_their_interval():
-    cases = {
-        "1.00": [1.0] * 4,
-        "0.85, −0.89, 0.88": [0.854, -0.89, 0.88],
-        "2.50 ± 2.05": [1.0, 2.0, 3.0, 4.0],  # Student's t: 3.182 standard errors of 0.6455
-    }
-    for text, values in cases.items():
-        assert tables.format_figure(summarise(x=values), "x") == text
-    assert tables.format_figure(summarise(x=[1.0]), "x") == "1.00"
-    assert tables.format_figure(summarise(x=[1.0]), "y") == "–"
-
-
-def test_a_mean_has_its_interval_from_two_seeds_on():
-    assert tables.format_mean([2.5, 2.5], 2) == tables.format_mean([2.5], 2) == "2.50"
-    # Student's t of two values: 12.706 standard errors of 0.2; of three: 4.303 of 0.577.
-    assert tables.format_mean([2.72, 2.32], 2) == "2.52 ± 2.54"
-    assert tables.format_mean([1.0, 2.0, 3.0], 2) == "2.00 ± 2.48"
-
-
-def test_a_table_has_a_row_for_each_run_and_pages_that_do_not_agree_are_faults(
-    tmp_path, monkeypatch
-):
-    """Of a clone with one dataset and without claims."""
-    for name in ("notebooks", "data"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
-    metrics = make_metrics()
-    metrics["factored"] = summarise(elbo_per_frame=[1.0, 2.0, 3.0], mi_same_bits=[4.0] * 3)
-    records.write_json(
-        tmp_path / "results" / "independent" / "a" / "full" / "metrics.json", metrics
-    )
-    assert len(pages.table_faults()) == 1
-    pages.write_tables()
-    assert pages.table_faults() == []
-    page = (tmp_path / "results" / "README.md").read_text(encoding="utf-8")
-    assert "| a/full/factored | 1.00, 2.00, 3.00 | 4.00 | – | – | – |\n" in page
 
 
 # ---- verify
@@ -177,13 +128,6 @@ def test_damage_is_found(written, damage):
     DAMAGE[damage](written)
     faults = verify.verify_results(written.parents[3])
     assert faults and all(str(written.parent) in fault for fault in faults)
-
-
-def test_rows_are_written_as_csv_and_what_json_does_not_have_is_refused(tmp_path):
-    assert records.as_csv([{"step": 1, "elbo": 2.5}]) == b"step,elbo\n1,2.5\n"
-    with pytest.raises(ValueError, match="JSON"):
-        records.write_json(tmp_path / "a.json", {"a": float("nan")})
-    assert not list(tmp_path.iterdir())
 
 
 def test_weights_need_not_ship(written):

@@ -1,6 +1,5 @@
 """Runs and judges: what they learn from, the files they leave, and how they go on."""
 
-import subprocess
 import threading
 import time
 from unittest.mock import Mock
@@ -78,12 +77,6 @@ def test_digits_are_drawn_from_their_split(section, data_of_the_clone):
     assert list(train.digests) == ["mnist-sample"] and "train split" in train.provenance
 
 
-def test_series_come_with_their_mask():
-    sampler = datasets.make_sampler(settings.load("single_element.weather", "smoke"))
-    batch = sampler(5, seeded())
-    assert batch.frames.shape == (5, 24, 8) and batch.mask is not None
-
-
 @pytest.fixture
 def poses(monkeypatch):
     """Twenty characters in three actions of four frames; a pixel is 10 x character + action."""
@@ -117,14 +110,6 @@ def test_what_is_withheld_is_never_trained_on_and_is_said(poses):
     assert "one action withheld of 20 %" in train.provenance
     assert see(datasets.make_sampler(chosen, "test")) == everything
     assert see(datasets.make_sampler(chosen.replace(withheld=0.0))) == everything
-
-
-def test_the_part_of_the_training_sequences_is_a_setting(monkeypatch):
-    monkeypatch.setitem(datasets.SAMPLERS, "parts", lambda _, split: split)
-    part = RunSettings(sampler="parts", training_split="fit")
-    assert datasets.make_sampler(RunSettings(sampler="parts")) == "train"
-    splits = ("train", "test", "validation")
-    assert [datasets.make_sampler(part, split) for split in splits] == ["fit", *splits[1:]]
 
 
 # ---- what a run leaves
@@ -226,31 +211,7 @@ def test_two_processes_do_not_train_one_run_and_nothing_is_left(smallest, held, 
     assert time.perf_counter() - begin > 0.4 and list_kinds(path) == WHOLE
 
 
-def test_the_commit_is_that_of_the_clone_and_says_whether_files_differ(tmp_path, monkeypatch):
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    monkeypatch.setattr(provenance, "repository_root", lambda: tmp_path)
-    assert provenance.read_commit() == "unknown"
-    (tmp_path / "file").write_text("a")
-    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "a"], ["tag", "v1"]):
-        subprocess.run([*git, *command], check=True)
-    answer = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-    assert provenance.read_commit() == answer.stdout.strip()
-    (tmp_path / "file").write_text("b")
-    assert provenance.read_commit() == f"{answer.stdout.strip()}+changes"
-    monkeypatch.setenv("UNBRAID_COMMIT", "told")  # of a copy without its history
-    assert provenance.read_commit() == "told"
-
-
 # ---- judges
-
-
-def test_the_runs_that_a_judge_measures_are_known():
-    for section in ("single_element.sprites", "unordered.sprites_poses"):
-        names = judge.describe_judges(settings.load(section, "quick"))
-        assert list(names) == [f"judges/{section.split('.')[1]}/quick/judge-seed0"]
-    chosen = settings.load("single_element.sprites.published", "full")
-    assert list(judge.describe_judges(chosen)) == ["judges/sprites/full/judge-seed0"]
-    assert judge.describe_judges(settings.load("independent.circle.plain_start")) == {}
 
 
 def test_a_judge_is_trained_written_and_measured(tmp_path, call):
@@ -267,29 +228,3 @@ def test_a_judge_is_trained_written_and_measured(tmp_path, call):
     assert verify.verify_results(tmp_path) == []
     with pytest.raises(SettingsError, match="dataset"):
         judge.judge_settings("weather")
-
-
-def test_a_judge_of_other_classes_or_pixels_is_refused():
-    for options in ({"classes": {"motion": ("one", "two")}}, {"size": 12}):
-        with pytest.raises(ResultsError):
-            judge.open_judge("sprites", **options)
-
-
-def test_a_judge_of_frames_sees_frames_with_the_labels_of_both_kinds(poses, monkeypatch):
-    task = judge.JudgeTask(judge.FrameJudge, "judge.poses", ("character", "action"))
-    monkeypatch.setitem(judge.JUDGES, "squares", task)
-    chosen = judge.judge_settings("squares", "smoke")
-    sampler, examples = judge.judge_examples("squares", "train", chosen)
-    assert len(examples) == 240
-    for drawn in (examples, sampler(50, seeded())):
-        frames, labels = judge.show_judge("squares", drawn)
-        values = (255 * frames[:, 0, 0, 0]).round().long()
-        assert frames.ndim == 4 and torch.equal(values, 10 * labels["character"] + labels["action"])
-
-
-def test_a_part_of_a_batch_is_roughened():
-    frames = torch.rand(10, 3, 16, 16, generator=seeded())
-    rough = judge.roughen(frames, 0.4, seeded(1))
-    assert torch.equal(rough[:6], frames[:6]) and rough.min() >= 0 and rough.max() <= 1
-    assert (rough[6:] - frames[6:]).abs().mean() > 0.02 and rough[6:].std() < frames[6:].std()
-    assert judge.roughen(frames, 0, seeded()) is frames

@@ -1,18 +1,15 @@
 """fit() is a plain loop. It repeats bit for bit, resumes exactly, and refuses what is not meant."""
 
-import json
 import os
 
 import numpy as np
 import pytest
 import torch
 from helpers import MODELS, flip_bytes, hide
-from safetensors.torch import save_file
 from torch.backends.cpu import get_cpu_capability
 from unbraid import training
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.support.schedules import Schedule, schedule_value
-from unbraid.support.tensors import read_tensors, write_tensors
 from unbraid.training import TrainingError, fit, read_rows
 
 from papers.run import LogarithmicSchedule
@@ -108,16 +105,6 @@ def test_a_run_that_diverges_stops_and_keeps_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_apple_silicon_is_used_only_when_it_is_asked_for(monkeypatch):
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert [training.choose_accelerator(name) for name in ("auto", "mps")] == ["cpu", "mps"]
-    with pytest.raises(ValueError, match="^accelerator: .*one of cpu, mps.*cuda.* has none$"):
-        training.choose_accelerator("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert training.choose_accelerator("auto") == "cuda"
-
-
 def stop_after(count, function):
     """The function, which is interrupted instead of its call of this number."""
     calls = 0
@@ -197,23 +184,6 @@ def test_a_checkpoint_with_other_bytes_is_refused(checkpoint, tmp_path, seed):
         train(path)
 
 
-@pytest.mark.parametrize("kind", ("truncated", "other", "version 1.0", "other names"))
-def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
-    path = tmp_path / "b.ck"
-    if kind == "truncated":
-        path.write_bytes(checkpoint.read_bytes()[:-100])
-    elif kind == "other names":  # as those of papers A and B were before 2026-12
-        tensors, described = read_tensors(checkpoint, "run")
-        tensors["model.trunk.0.weight"] = tensors.pop("model.encoder.trunk.0.weight")
-        described.pop("sha256")
-        write_tensors(path, tensors, "run", described)
-    else:
-        run = {"run": json.dumps(read_tensors(checkpoint, "run")[1]["identity"])}
-        save_file({"rows": torch.zeros(2, 6)}, path, run if kind == "version 1.0" else None)
-    with pytest.raises(TrainingError, match="b.ck: .*this version.*name another file"):
-        train(path)
-
-
 @pytest.mark.parametrize(
     "name, values",
     {
@@ -240,28 +210,6 @@ def test_arguments_are_refused_by_their_names_before_anything_is_done(name, valu
     with pytest.raises(ValueError, match="^draw: expected 4 .*found 5"):
         train(draw=lambda count, _: torch.rand(count + 1, 10, 2, 8, 8))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_training_is_the_same_where_gradients_are_off_and_with_numbers_of_numpy(tmp_path):
-    rows = train(steps=4)[1]
-    with torch.no_grad():
-        kinds = {"steps": np.int64(4), "seed": np.int64(0), "batch_size": np.int64(4)}
-        others = train(tmp_path / "a.ck", **kinds)[1]
-    for row, other in zip(rows, others, strict=True):
-        assert row | {"seconds": 0} == other | {"seconds": 0}
-    assert train(tmp_path / "a.ck", steps=4)[1] == others
-    model, draw = make()
-    with torch.inference_mode():
-        again = training.fit(
-            model, draw, batch_size=4, every=5, accelerator="cpu", steps=4, **CHANGING
-        )
-        assert torch.is_inference_mode_enabled() and without_seconds(again) == rows
-
-
-def test_several_processes_of_one_run_are_refused(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "4")  # as torchrun sets it
-    with pytest.raises(ValueError, match="^WORLD_SIZE: expected one process .* found 4"):
-        train()
 
 
 def test_a_weight_of_an_unknown_term_is_refused_and_further_terms_may_be_negative():

@@ -12,14 +12,17 @@ Clips and noise are the same for all wirings of a seed, so that they are compare
 
 import sys
 import time
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import rel_entr
 from torch import Tensor, nn
 from unbraid import MovingDigits, load_digits
+from unbraid.data.sequences import Sequences
 from unbraid.models.lesson_a import (
     Filter,
     IndependentPrediction,
@@ -98,7 +101,7 @@ def make_base(v: float, seed: int) -> IndependentPrediction:
     return model
 
 
-def list_places(clips) -> Tensor:
+def list_places(clips: Sequences) -> Tensor:
     """Where the digits are, x and y of each, (N, T, 4) in 0 to 1."""
     return torch.cat([clips.labels[name] for name in clips.dynamic], 2)
 
@@ -128,7 +131,9 @@ def order_units(wiring: str) -> Tensor:
 
 
 @torch.no_grad()
-def wire(base: IndependentPrediction, wiring: str, is_detached: bool = True):
+def wire(
+    base: IndependentPrediction, wiring: str, is_detached: bool = True
+) -> tuple[IndependentPrediction, Tensor]:
     """The base as a model of notebook 11 with two factors, all of whose units are open.
 
     What was closed begins at its prior, N(0, 1), with a tenth of the decoder's weights. Returns the
@@ -182,15 +187,25 @@ def measure_start(model: IndependentPrediction, order: Tensor, frames: Tensor) -
 
 
 def check_starts(base: IndependentPrediction, frames: Tensor) -> float:
-    """The largest difference of frames, KL and loss between wirings; more than 1e-6 is refused."""
+    """The largest difference of frames, KL and loss between wirings, and of KL to the base's.
+
+    More than 1e-6 is refused.
+    """
     starts = np.stack([measure_start(*wire(base, wiring), frames) for wiring in WIRINGS])
-    largest = float(np.abs(starts - starts[0]).max())
+    noise = torch.randn((*frames.shape[:2], UNITS), generator=torch.Generator().manual_seed(0))
+    twin = make_base(base.v, 0)
+    twin.load_state_dict(base.state_dict())  # what was closed costs nothing yet: its KL stays
+    with torch.no_grad():
+        taught = float(twin.double().loss(frames.double(), noise.double())[1].sum())
+    largest = float(max(np.abs(starts - starts[0]).max(), np.abs(starts[:, -2] - taught).max()))
     if largest > 1e-6:
         raise ValueError(f"wirings: expected one function, found a difference of {largest:.2g}")
     return largest
 
 
-def release(model: IndependentPrediction, order: Tensor, film: MovingDigits, seed: int):
+def release(
+    model: IndependentPrediction, order: Tensor, film: MovingDigits, seed: int
+) -> Iterator[tuple[int, float]]:
     """Train by the bound alone; after each of MOMENTS the update and the mean loss before it."""
     draws, losses = torch.Generator().manual_seed(seed), [float("nan")]
     adam = torch.optim.Adam(model.parameters(), 2e-3)
@@ -206,7 +221,9 @@ def release(model: IndependentPrediction, order: Tensor, film: MovingDigits, see
         losses.append(float(error.detach() + costs.detach().sum()))
 
 
-def train_wiring(base: IndependentPrediction, wiring: str, is_detached: bool, seed: int):
+def train_wiring(
+    base: IndependentPrediction, wiring: str, is_detached: bool, seed: int
+) -> Iterator[dict[str, object]]:
     """One run: a row for each of MOMENTS; a run that diverges has its last row with NaN."""
     film = MovingDigits(load_digits("train", sample=True), 32, 5)
     tests = MovingDigits(load_digits("test"), 32, 5)(2000, torch.Generator().manual_seed(11)).frames
@@ -228,6 +245,24 @@ def train_wiring(base: IndependentPrediction, wiring: str, is_detached: bool, se
             row[f"{factor}_{names[place]}"] = float(score)
             row[f"freeze_{factor}_{names[place]}"] = float(kept[factor, place])
         yield row | {"cpu_seconds": round(time.process_time() - begun)}
+
+
+def count_ceiling(length: int, travel: int = 18, angles: int = 720, starts: int = 4000) -> float:
+    """The nats a frame that whole digits can win over coordinates at best: 2 I(x path; y path) / T.
+
+    Counted on a grid of all directions and starts of `MovingDigits`' law, places in whole pixels.
+    """
+    turn, shares = (np.arange(angles) + 0.5) / angles * 2 * np.pi, []
+    start = (np.arange(starts) + 0.5)[:, None] / starts
+    for direction in (np.cos(turn), np.sin(turn)):
+        straight = start + 0.1 * np.arange(length) * direction[:, None, None]
+        pixels = np.rint((1 - np.abs(straight % 2 - 1)) * travel).astype(int)  # walls reflect
+        paths = (pixels * (travel + 1) ** np.arange(length)).sum(2)  # a number each
+        numbers = np.unique(paths, return_inverse=True)[1].reshape(paths.shape)
+        rows = [np.bincount(row, minlength=numbers.max() + 1) for row in numbers]
+        shares.append(np.array(rows) / starts)  # of each path, given the direction
+    joint, (x, y) = shares[0].T @ shares[1] / angles, (share.mean(0) for share in shares)
+    return float(2 * rel_entr(joint, np.outer(x, y)).sum() / length)
 
 
 def find_base(v: float, seed: int, folder: Path) -> IndependentPrediction:
