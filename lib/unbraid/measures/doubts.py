@@ -12,9 +12,8 @@ import numpy as np
 from unbraid.checks import fold
 
 WIDE = 1  # share of the middle 90 % of a column's values that its deviation may reach
-SMALL = 0.05  # bits by which an estimate by ranks may always differ
+SMALL = 0.1  # bits by which an estimate by ranks may differ
 WHOLE = "if they are classes, write them as words, or as numbers without a point"  # of tables
-PARTS = 5  # of the rows, whose estimates tell how far an estimate by ranks varies
 ROWS_PER_CELL = 6  # for each of 2**d cells; with fewer, normal pairs come out a quarter too low
 MOST_CLASSES = 20  # different whole numbers of a column that may be class numbers
 ROUNDED = 1e-6  # of the largest value: what rounding of single precision can leave
@@ -25,13 +24,13 @@ UNTOLD = 4  # bits below log2(N), where estimates come near the most that N rows
 
 
 def doubt_scale(
-    samples: dict[str, np.ndarray], bits: float, by_ranks: Callable[[slice], float]
+    samples: dict[str, np.ndarray], bits: float, by_ranks: Callable[[], float]
 ) -> list[str]:
     """A sentence on each column of samples (N, d) whose deviation few values decide.
 
     Columns are divided by their deviations, so that such values make all other distances vanish.
-    by_ranks: the estimate, of rows of a slice, of the columns' ranks, which no value can decide.
-    There is no doubt if it differs from `bits` by less than it varies itself, or hardly.
+    by_ranks: the estimate of the columns' ranks, which no value can decide. There is no doubt if it
+    hardly differs from `bits`.
     """
     found = []
     for name, values in samples.items():
@@ -46,12 +45,8 @@ def doubt_scale(
             )
     if not found:
         return []
-    ranked = by_ranks(slice(None))
+    ranked = by_ranks()
     if abs(ranked - bits) <= SMALL:
-        return []
-    parts = [by_ranks(slice(part, None, PARTS)) for part in range(PARTS)]
-    deviation = np.nanstd(parts, ddof=1) / np.sqrt(PARTS)
-    if abs(ranked - bits) <= deviation:
         return []
     return [f"{each}; by ranks the estimate is {ranked:.2f} bits" for each in found]
 

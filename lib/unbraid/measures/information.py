@@ -85,10 +85,10 @@ def kraskov(
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
     bits = kraskov_bits(xs, ys, k)
 
-    def by_ranks(rows: slice) -> float:
+    def by_ranks() -> float:
         noise = np.random.default_rng(seed)
-        x, y = (prepare_ranks(each[rows], noise) for each in given.values())
-        return kraskov_bits(x, y, k) if len(x) > k else np.nan
+        x, y = (prepare_ranks(each, noise) for each in given.values())
+        return kraskov_bits(x, y, k)
 
     if not ties:
         found += doubt_independence(given["x"], given["y"])
@@ -126,9 +126,8 @@ def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation
     (bits,) = ross_bits(prepare(xs, 1e-10, generator, raw=False), [classes], k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
 
-    def by_ranks(rows: slice) -> float:
-        ranks = prepare_ranks(xs[rows], np.random.default_rng(seed))
-        return ross_bits(ranks, [classes[rows]], k=3)[0]
+    def by_ranks() -> float:
+        return ross_bits(prepare_ranks(xs, np.random.default_rng(seed)), [classes], k=3)[0]
 
     ties = warn_of_ties(xs)
     found = [*doubts.doubt_labels(classes), *doubts.doubt_rounding({"x": xs}), *ties]
