@@ -131,8 +131,8 @@ def leakage_matrix(  # noqa: PLR0913 - all but the first two go by name
         for (name, target), (said, true, constant) in zip(targets.items(), outcomes, strict=True):
             cells.append((said.reshape(1, -1), true, target))
             losses.append([mean_loss(each, true, target) for each in (said, constant)])
-            if not losses[-1][1].any():
-                refuse_alike(name, checks.as_array(factors[name]), numbers)
+            says = "two values or more in the test; bring more rows, or leave rare values out"
+            check_field(losses[-1][1].any(), f"factor {name!r}", says, "one")
     loss, base = np.swapaxes(losses, 0, 1)  # (cells, n) each
     value = np.maximum(1 - loss.sum(axis=1) / base.sum(axis=1), -1.0)
     by_group = np.apply_along_axis(partial(np.bincount, tested), 2, [loss, base])
@@ -152,15 +152,6 @@ def leakage_matrix(  # noqa: PLR0913 - all but the first two go by name
     has_groups = np.bincount(numbers).max() > 1
     found = doubt_rows(codes, targets) if doubt and not has_groups else []
     return LeakageMatrix(*figures, tuple(features), tuple(targets), probe, tuple(found))
-
-
-def refuse_alike(name: str, labels: np.ndarray, groups: np.ndarray) -> None:
-    """Refuse a factor (N, ...) of one value in the test, with how many rows its rarest one has."""
-    values, counts = np.unique(labels, return_counts=True)
-    rare, unit = values[counts.argmin()], "groups" if groups.max() + 1 < len(groups) else "rows"
-    count = len(np.unique(groups[(labels == rare).reshape(len(labels), -1).any(axis=1)]))
-    found = f"one; {unit} with {str(rare)!r}: {count}; leave them out, or bring more"
-    refuse(f"factor {name!r}", "two values or more in training and in the test", found)
 
 
 def doubt_rows(codes: Mapping[str, ArrayLike], targets: Mapping[str, Factor]) -> list[str]:
