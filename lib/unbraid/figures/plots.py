@@ -6,7 +6,6 @@ What moves is in `films`, and a lesson finds it here, too. alt: as in `images`.
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,12 +40,12 @@ PROFILES = ("smoke", "quick", "full")  # of a notebook
 CHANCE_LEVEL = 0.01  # a cell of the leakage matrix with a larger p-value may be chance
 
 
-def use_style() -> None:
+def use_style(profile: str = "quick") -> None:
     """Use the course's matplotlib style: white face, colour-blind-safe colours.
 
-    Every notebook calls this before anything else, so its `profile`, if misspelt, is refused here.
+    profile: of the notebook, which calls this before anything else; a misspelt one is refused.
     """
-    check_name("profile", sys._getframe(1).f_globals.get("profile", "quick"), PROFILES)
+    check_name("profile", profile, PROFILES)
     plt.style.use("unbraid.unbraid")
 
 
