@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
-from unbraid_course.lessons import n14
 
 
 def test_eight_numbers_hide_places_and_steps(lesson_14):
@@ -57,7 +56,7 @@ def test_the_loss_is_minus_the_bound(lesson_14):
     assert torch.allclose(loss, expected.mean(1) / 3)
 
 
-def test_own_and_other_take_the_better_assignment():
+def test_own_and_other_take_the_better_assignment(lesson_14):
     tables = torch.tensor([[[0.1, 0.3, 0.8, 1.0], [0.7, 0.9, 0.2, 0.0]]])
-    own, other = n14.own_and_other(tables)
+    own, other = lesson_14.own_and_other(tables)
     assert own.item() == pytest.approx(0.85) and other.item() == pytest.approx(0.15)

@@ -25,7 +25,10 @@ CHAPTERS = [path.stem[1:] for path in sorted(FOLDER.glob("n[0-9]*.py"))]  # a ne
 SHARED = ["PairEncoder", "Encoder", "UnorderedFrames", "kl", "draw", "dense"]
 METHODS = {"11": ("lesson_a", []), "22": ("lesson_b", SHARED)}  # in unbraid.models: all, or these
 DRAWING = {"plt", "plots"}
-MEASURING = {"23": ["coherence", "count_nearer"]}  # with which papers/ measures, too: these alone
+MEASURING = {  # with which papers/ measures, or tell: these alone
+    "15": ["know", "read_scores", "name_grouping"],
+    "23": ["coherence", "count_nearer"],
+}
 INSTRUMENTS = {*EDITIONS} - {*NUMBERS.values()}  # the workshop's without a model
 
 
