@@ -131,9 +131,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
     check_field(shape == other, "second", f"the shape of first, {shape}", other)
     squares = (as_float(first) - as_float(second)).double().square()
     if mask is not None:
-        check_field(
-            mask.dtype == torch.bool, "mask", "booleans", mask.dtype
-        )  # numbers would be rows
+        check_field(mask.dtype == torch.bool, "mask", "booleans", mask.dtype)
         squares = squares[mask]
     return float(squares.mean().sqrt())
 

@@ -35,14 +35,16 @@ def refit(codes: Mapping[str, ArrayLike], updates: int = 1500, seed: int = 0) ->
     return Interval(mean, mean - width, mean + width)
 
 
+@torch.enable_grad()
+@torch.random.fork_rng(devices=())
 def fit(code: Tensor, pasts: list[Tensor], half: int, updates: int, seed: int) -> Tensor:
     """The negative log-likelihood of each clip, a mean over predicted frames, (N,)."""
     torch.manual_seed(seed)
     random, size = np.random.default_rng(seed), 2 * code.shape[2]  # mean and log-variance
     networks = nn.ModuleList()
     for past in pasts:
-        first, last = nn.Linear(past.shape[2], 32), nn.Linear(32, size)
-        networks.append(nn.Sequential(first, nn.SiLU(), last))
+        layers = nn.Linear(past.shape[2], 32), nn.SiLU(), nn.Linear(32, size)
+        networks.append(nn.Sequential(*layers))
 
     def loss(rows: Tensor) -> Tensor:
         outputs = [f(past[rows]) for f, past in zip(networks, pasts, strict=True)]
