@@ -228,3 +228,10 @@ def test_a_judge_is_trained_written_and_measured(tmp_path, call):
     assert verify.verify_results(tmp_path) == []
     with pytest.raises(SettingsError, match="dataset"):
         judge.judge_settings("weather")
+
+
+def test_a_part_of_a_batch_is_roughened():
+    frames = torch.rand(10, 3, 16, 16, generator=seeded())
+    rough = judge.roughen(frames, 0.4, seeded(1))
+    assert torch.equal(rough[:6], frames[:6]) and rough.min() >= 0 and rough.max() <= 1
+    assert rough[6:].std() < frames[6:].std() and rough.shape == frames.shape
