@@ -1,6 +1,5 @@
 """For one's own work: measures on anybody's codes, and training on one's own data, with a page.
 
 `measure.measure` judges named codes. `data.load`, `train.choose`, `train.train` and `codes.encode`
-make codes of clips or of a table of series, and `codes.swap` judges swaps. The package imports
-`unbraid`; of the course only notebook 42 imports it.
+make codes of clips or of a table of series, and `codes.swap` judges swaps.
 """

@@ -113,7 +113,7 @@ class Probes:
             inputs = np.hstack([as_inputs(self.targets[other]) for other in known])
             is_more, skill = self.exceed(code, name, inputs[:, None])
             if not is_more:
-                return "none", f"what is told by {', '.join(known)} ({skill:.2f})"
+                return "none", f"what {' with '.join(known)} tells of it ({skill:.2f})"
         steps = [self.rows.get(f"{home}, frames") for home in own[name]]
         is_whole = f"{code}, frames" not in self.rows and self.targets[name].values.shape[1] == 1
         for frames in (each for each in steps if each is not None and is_whole):
