@@ -17,7 +17,7 @@ from unbraid.models.base import Batch, Bound
 
 from papers import evaluation, settings
 from papers.a import evaluate as independent
-from papers.a.pairs import collect_pairs, place_scores
+from papers.a.pairs import collect_pairs, coordinate_scores
 from papers.run import build
 
 DIGITS = Digits(torch.ones(3, 28, 28, dtype=torch.uint8), torch.arange(3), "test", "three squares")
@@ -71,7 +71,7 @@ def find_parts(mixing, factors, sampler=sample_positions, size=2, seed=0):
     options = SimpleNamespace(**names, options={"factors": factors})
     draws = independent.draw_pairs(model, sampler, options, seeded(seed))
     parts = independent.order_units(draws[0][0], options, seed).reshape(-1, size)
-    return model, options, draws, parts, place_scores(draws[0][1], parts)
+    return model, options, draws, parts, coordinate_scores(draws[0][1], parts).mean(-1)
 
 
 def measure(mixing, factors=2, seed=0):
@@ -94,6 +94,24 @@ def test_coordinates_sorted_across_digits_own_no_digit():
     assert figures["mi_same_bits"] > 2 and figures["cross_to_same"] < FLOOR
     assert figures["own_position_r2"] == pytest.approx(figures["other_position_r2"], abs=0.05)
     assert figures["separated"] == 0
+
+
+def test_only_scores_by_coordinate_tell_coordinates_from_a_mixture():
+    """A mixture by 45 degrees has half of each coordinate, factors of x and y two whole ones."""
+    turned = np.kron([[1, 1], [1, -1]], np.eye(2)) / 2**0.5
+    by_coordinate = {}
+    for name, mixing in {"across": ACROSS, "turned": turned}.items():
+        *_, draws, parts, means = find_parts(mixing, 2)
+        assert means == pytest.approx(np.full((2, 2), 0.5), abs=0.15)
+        scores = coordinate_scores(draws[0][1], parts)
+        assert scores.mean(-1) == pytest.approx(means)
+        digits = tuple(draws[0][1].positions)
+        by_coordinate[name] = independent.name_coordinates(scores, digits)
+    across, (red, green) = by_coordinate["across"], digits
+    assert min(across[f"r2_0_{red}_x"], across[f"r2_1_{green}_y"]) > 0.9
+    assert max(across[f"r2_1_{green}_x"], across[f"r2_0_{red}_y"]) < 0.1
+    assert min(by_coordinate["turned"].values()) > 0.3 and len(across) == 8
+    assert max(by_coordinate["turned"].values()) < 0.7
 
 
 def test_the_best_partition_finds_units_that_were_shuffled_and_none_of_mixed_ones():

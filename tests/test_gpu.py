@@ -11,8 +11,8 @@ from unbraid import records
 from papers import evaluation, run
 
 RUNS = {
-    "independent/bounce/smoke/published": "elbo_per_frame own_position_r2 mi_same_bits",
-    "independent/bounce/smoke/published_entangled": "other_position_r2",
+    "independent/bounce/smoke/published": "elbo_per_frame r2_0_red_position_x mi_same_bits",
+    "independent/bounce/smoke/published_entangled": "r2_1_green_position_y",
     "unordered/sprites_poses/smoke/published": "grid_coherence grid_skin",
     "single_element/sprites/smoke/published": "swap_nearest accuracy",
 }

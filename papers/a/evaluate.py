@@ -16,7 +16,7 @@ from papers.a.pairs import (
     best_partition,
     collect_pairs,
     consecutive_pairs,
-    place_scores,
+    coordinate_scores,
 )
 from papers.datasets import Sampler, load_split, make_sampler
 from papers.encoded import Evaluation, Figures, seeded
@@ -40,10 +40,13 @@ def evaluate_moving_digits(
     draws = draw_pairs(model, sampler, settings, generator)
     together, apart = draws[0]
     parts = order_units(together, settings, seed).reshape(-1, settings.judged_size)  # (K, d)
+    scores = coordinate_scores(apart, parts)  # (K, digits, 2)
 
     figures = transition_bound(model, test, generator)
     figures |= digit_information(draws, settings, seed)
-    return figures | position_scores(place_scores(apart, parts))
+    figures |= position_scores(scores.mean(-1))
+    figures |= name_coordinates(scores, tuple(apart.positions))
+    return figures
 
 
 def evaluate_street(model: IndependentPrediction, settings: RunSettings, seed: int) -> Figures:
@@ -129,13 +132,25 @@ def digit_information(
 def position_scores(scores: np.ndarray) -> Figures:
     """own_position_r2, other_position_r2: R2 of 15 nearest neighbours from a posterior sample of a
     factor to the position of its own and of the other digit in the same frame, see
-    `place_scores`; the assignment of factors to digits has the greatest sum.
+    `coordinate_scores`; the assignment of factors to digits has the greatest sum.
     separated: 1 if both are good enough, else 0."""
     own = scores[linear_sum_assignment(scores, maximize=True)]
     others = (scores.sum() - own.sum()) / (scores.size - own.size)
     separated = own.mean() >= LEAST_OWN and others <= MOST_OTHER
     figures = {"own_position_r2": own.mean(), "other_position_r2": others, "separated": separated}
     return {name: float(value) for name, value in figures.items()}
+
+
+def name_coordinates(scores: np.ndarray, digits: Sequence[str]) -> Figures:
+    """r2_<factor>_<digit>_x and _y: the scores (K, digits, 2) behind `position_scores`, one by one.
+
+    A factor with x of both digits has the same mean R2 of both as a mixture of them has: which of
+    the two a run has found, only these show.
+    """
+    figures = {}
+    for (factor, digit, coordinate), score in np.ndenumerate(scores):
+        figures[f"r2_{factor}_{digits[digit]}_{'xy'[coordinate]}"] = float(score)
+    return figures
 
 
 MOVING = Evaluation(evaluate_moving_digits, load_moving_digits)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 from unbraid.data.sequences import Sequences
@@ -82,16 +83,18 @@ def best_partition(
     return permutations[best], tried
 
 
-def place_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
-    """R2 of a regression by neighbours from each factor to each digit's place, (K, digits).
+def coordinate_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
+    """R2 of a regression by neighbours from each factor to each digit's coordinates, such as x and
+    y: (K, digits, coordinates).
 
-    A mean over x and y; half of the pairs are the neighbours, the others are predicted. parts: the
-    units of each factor, (K, d).
+    Half of the pairs are the neighbours, the others are predicted. parts: the units of each
+    factor, (K, d).
     """
     half, scores = len(pairs.after) // 2, []
     for units in parts:
         factor = pairs.after[:, units]
-        for place in pairs.positions.values():
-            learnt = KNeighborsRegressor(min(NEIGHBOURS, half)).fit(factor[:half], place[:half])
-            scores.append(learnt.score(factor[half:], place[half:]))
-    return np.reshape(scores, (len(parts), -1))
+        for position in pairs.positions.values():
+            neighbours = KNeighborsRegressor(min(NEIGHBOURS, half))
+            guess = neighbours.fit(factor[:half], position[:half]).predict(factor[half:])
+            scores.append(r2_score(position[half:], guess, multioutput="raw_values"))
+    return np.reshape(scores, (len(parts), len(pairs.positions), -1))
