@@ -18,13 +18,12 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.speech import Utterances, cut
 
 # The environment's variable, how to obtain the set, and what its folder holds.
+FACES = "<subject>/<session, if any>/<expression>/<take>/*.jpg, numbered, 15 or more in a take"
+VOICES = "TRAIN/DR1 ... DR8/<speaker>/<sentence>.WAV and TEST/..., at 16000 samples per second"
 OWN = {
-    "mug": ("UNBRAID_MUG", "lent on agreement: mug.ee.auth.gr/fed", "<subject>/<session, if any>/"
-            "<expression>/<take>/*.jpg, whose names end in their number, 15 or more in a take"),
-    "timit": ("UNBRAID_TIMIT", "sold: catalog.ldc.upenn.edu/LDC93S1",
-              "TRAIN/DR1 ... DR8/<speaker>/<sentence>.WAV and TEST/..., in capitals or not, "
-              "of 16000 samples per second in 1 channel"),
-}  # fmt: skip
+    "mug": ("UNBRAID_MUG", "lent on agreement: mug.ee.auth.gr/fed", FACES),
+    "timit": ("UNBRAID_TIMIT", "sold: catalog.ldc.upenn.edu/LDC93S1", VOICES),
+}
 EXPRESSIONS = ("anger", "disgust", "happiness", "fear", "sadness", "surprise")
 # TIMIT's core test: two men and a woman of each region.
 CORE_TEST = """MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0
@@ -126,5 +125,4 @@ def read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:
     """The middle squares of pictures as bytes (n, 3, image_size, image_size)."""
     size, filtering = (image_size, image_size), Image.Resampling.BILINEAR
     squares = [ImageOps.fit(Image.open(path).convert("RGB"), size, filtering) for path in paths]
-    pixels = np.stack([np.asarray(square) for square in squares])  # (n, S, S, 3)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
