@@ -125,4 +125,4 @@ def read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:
     """The middle squares of pictures as bytes (n, 3, image_size, image_size)."""
     size, filtering = (image_size, image_size), Image.Resampling.BILINEAR
     squares = [ImageOps.fit(Image.open(path).convert("RGB"), size, filtering) for path in paths]
-    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(np.stack([*map(np.asarray, squares)])).permute(0, 3, 1, 2).contiguous()
